@@ -1,0 +1,134 @@
+/**
+ * YAML text → checked value, with every complaint placed at file:line:column and saying what was
+ * found and what was wanted. Pure: the text is handed in.
+ */
+import {
+  isMap,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  type Document,
+  type Node,
+  type Pair,
+} from 'yaml'
+import type { z } from 'zod'
+import { AttestryError, type ErrorCode } from '../errors.ts'
+
+export type Place = { readonly file: string; readonly line: number; readonly column: number }
+export type Complaint = Place & { readonly message: string }
+
+export type LocatedDocument<T> = {
+  readonly value: T
+  /** Where the node at `path` starts; the nearest ancestor when there is no such node. */
+  place(path: readonly PropertyKey[]): Place
+}
+
+/** A document may not be larger than this (bytes of text), nor nest or alias without end. */
+const MAX_TEXT = 4 * 1024 * 1024
+const MAX_ALIASES = 100
+
+export const complaintText = (c: Complaint) => `${c.file}:${c.line}:${c.column}: ${c.message}`
+
+/** All complaints in one error; the message holds one line for each. */
+export const complaintsError = (code: ErrorCode, complaints: readonly Complaint[]) =>
+  new AttestryError(code, complaints.map(complaintText).join('\n'), { details: { complaints } })
+
+const describe = (value: unknown): string => {
+  if (value === null) return 'nothing'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'a mapping'
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+const at = (root: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>(
+    (value, key) =>
+      value !== null && typeof value === 'object'
+        ? (value as Record<PropertyKey, unknown>)[key]
+        : undefined,
+    root,
+  )
+
+/** The node for a path; with `key`, the key of the pair itself (for unknown keys). */
+const nodeAt = (doc: Document, path: readonly PropertyKey[]): Node | undefined => {
+  for (let n = path.length; n >= 0; n--) {
+    const parent = n === 0 ? doc.contents : doc.getIn(path.slice(0, n - 1), true)
+    if (n === 0) return (parent as Node | null) ?? undefined
+    const key = path[n - 1]
+    if (isMap(parent)) {
+      const pair = parent.items.find((p: Pair) => isScalar(p.key) && p.key.value === key)
+      if (pair) return (n === path.length ? pair.key : (pair.value ?? pair.key)) as Node
+    } else {
+      const node = doc.getIn(path.slice(0, n), true)
+      if (node) return node as Node
+    }
+  }
+  return undefined
+}
+
+type Issue = z.core.$ZodIssue
+
+/** A union fails in every branch: report the branch that came furthest. */
+const flatten = (issue: Issue, prefix: readonly PropertyKey[] = []): Issue[] => {
+  const path = [...prefix, ...issue.path]
+  if (issue.code !== 'invalid_union' || issue.errors.length === 0)
+    return [{ ...issue, path } as Issue]
+  const depth = (issues: readonly Issue[]) => Math.max(0, ...issues.map(i => i.path.length))
+  const best = Math.max(...issue.errors.map(depth))
+  const branch = issue.errors.find(errors => depth(errors) === best) ?? []
+  if (best === 0) return [{ ...issue, path } as Issue]
+  return branch.flatMap(inner => flatten(inner, path))
+}
+
+/** Parses and checks; throws one error with code `code` that holds every complaint. */
+export const readDocument = <S extends z.ZodType>(
+  text: string,
+  options: { readonly file: string; readonly schema: S; readonly code: ErrorCode },
+): LocatedDocument<z.output<S>> => {
+  const { file, schema, code } = options
+  const lines = new LineCounter()
+  if (text.length > MAX_TEXT) {
+    const message = `the file has ${text.length} characters; at most ${MAX_TEXT} are read`
+    throw complaintsError(code, [{ file, line: 1, column: 1, message }])
+  }
+  const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true })
+  const placeOf = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset)
+    return { file, line: Math.max(line, 1), column: Math.max(col, 1) }
+  }
+  const place = (path: readonly PropertyKey[]): Place =>
+    placeOf(nodeAt(doc, path)?.range?.[0] ?? 0)
+  const fail = (complaints: readonly Complaint[]) => complaintsError(code, complaints)
+  if (doc.errors.length > 0) {
+    throw fail(doc.errors.map(e => ({ ...placeOf(e.pos[0]), message: e.message })))
+  }
+  let raw: unknown
+  try {
+    raw = doc.toJS({ maxAliasCount: MAX_ALIASES }) ?? {}
+  } catch (error) {
+    throw fail([{ file, line: 1, column: 1, message: (error as Error).message }])
+  }
+  const result = schema.safeParse(raw)
+  if (result.success) return { value: result.data as z.output<S>, place }
+  throw fail(
+    result.error.issues
+      .flatMap(issue => flatten(issue))
+      .flatMap(issue => {
+        if (issue.code === 'unrecognized_keys') {
+          return issue.keys.map(key => ({
+            ...place([...issue.path, key]),
+            message: `unknown key ${describe(key)}`,
+          }))
+        }
+        const found = at(raw, issue.path)
+        const said = found === undefined ? 'nothing' : describe(found)
+        return [
+          {
+            ...place(issue.path),
+            message: `${issue.path.join('.') || 'document'}: ${issue.message}; found ${said}`,
+          },
+        ]
+      }),
+  )
+}

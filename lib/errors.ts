@@ -1,0 +1,83 @@
+/**
+ * One table: code → HTTP status → what to do. Every error a user can meet has its code here, and
+ * docs/errors.md lists the same table (a test holds the two together).
+ */
+export const errorTable = {
+  EREFUSED: {
+    status: 403,
+    todo: 'Open the link in the message: it shows the rule, what was wanted and what was found.',
+  },
+  EUNCHECKED: {
+    status: 503,
+    todo: 'Try again: the evidence could not be fetched, which is not a finding against the package.',
+  },
+  EUPSTREAM: {
+    status: 503,
+    todo: 'Check that the upstream registry is up; cached packages are still served.',
+  },
+  EUPSTREAMTIMEOUT: {
+    status: 504,
+    todo: 'The upstream did not answer in time; raise upstreams.<name>.timeout or try again.',
+  },
+  EUPSTREAMSIZE: {
+    status: 502,
+    todo: 'The upstream sent more than limits allow; raise the limit named in the message.',
+  },
+  EUPSTREAMAUTH: {
+    status: 502,
+    todo: 'The upstream refused our credentials; check upstreams.<name>.token.',
+  },
+  EUPSTREAMDATA: {
+    status: 502,
+    todo: 'The upstream sent something that is not what the registry protocol says.',
+  },
+  ELOOP: {
+    status: 508,
+    todo: 'The upstream is this server itself; set upstreams.<name>.url to a registry.',
+  },
+  ENOTFOUND: { status: 404, todo: 'Check the name and version.' },
+  EBADREQUEST: { status: 400, todo: 'Check the address that was asked for.' },
+  EMETHOD: {
+    status: 405,
+    todo: 'This server does not take that method here; publish to the registry itself.',
+  },
+  ECONFIG: { status: 500, todo: 'Correct the configuration file at the place named.' },
+  EPOLICY: { status: 500, todo: 'Correct the policy file at the place named.' },
+  ETRUST: { status: 500, todo: 'Correct the trust root or key file named.' },
+  ESTORE: { status: 500, todo: 'Check that the storage path is writable and has room.' },
+  EINTERNAL: { status: 500, todo: 'This is a defect; the log has the details.' },
+} as const
+
+export type ErrorCode = keyof typeof errorTable
+
+/** Every error this program raises on purpose. `message` is one sentence; `code` is in the table. */
+export class AttestryError extends Error {
+  readonly code: ErrorCode
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; details?: Readonly<Record<string, unknown>> } = {},
+  ) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause })
+    this.name = 'AttestryError'
+    this.code = code
+    this.details = options.details ?? {}
+  }
+
+  get status(): number {
+    return errorTable[this.code].status
+  }
+
+  get todo(): string {
+    return errorTable[this.code].todo
+  }
+}
+
+export const isAttestryError = (error: unknown): error is AttestryError =>
+  error instanceof AttestryError
+
+/** The message of anything that was thrown. */
+export const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error)

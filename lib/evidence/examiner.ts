@@ -1,0 +1,28 @@
+/** Bytes and claims in, facts out. What the gate hands to the verification workers. */
+import type { Evidence, Integrity, PackageId, Sighting, VersionClaims } from '../types.ts'
+
+/** What was found when the attestations were asked for. */
+export type AttestationsFound =
+  /** The packument claims none, so nobody asked. */
+  | { readonly kind: 'unclaimed' }
+  /** The registry's response document, as received. */
+  | { readonly kind: 'found'; readonly body: Uint8Array }
+  /** Claimed, but the upstream has none or did not answer: `unavailable`, never `absent`. */
+  | { readonly kind: 'unavailable'; readonly detail: string }
+
+export type ExamineRequest = {
+  readonly package: PackageId
+  /** What every signature and subject must name: from the bytes where they are here, else claimed. */
+  readonly integrity: Integrity
+  readonly claims: VersionClaims
+  readonly attestations: AttestationsFound
+  readonly sighting?: Sighting
+}
+
+export interface Examiner {
+  /** Digest of the trust material in use. */
+  readonly trust: string
+  /** Never rejects for anything found in the input: whatever throws while verifying is `invalid`. */
+  examine(request: ExamineRequest): Promise<Evidence>
+  close(): Promise<void>
+}

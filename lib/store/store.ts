@@ -1,0 +1,73 @@
+/**
+ * What a store is. The embedded store (node:sqlite and files) and a distributed one (S3 and
+ * PostgreSQL) implement the same three interfaces; test/contract/ holds one suite for both.
+ */
+import type { Readable } from 'node:stream'
+import type { AuditEntry, Integrity } from '../types.ts'
+
+export type BlobInfo = { readonly integrity: Integrity; readonly size: number }
+
+/** Bytes on their way in. Nobody can read them before `commit`; `abort` leaves nothing behind. */
+export interface StagedBlob {
+  /** Resolves when the chunk is taken and more may come. */
+  write(chunk: Uint8Array): Promise<void>
+  /** Ends the input and tells what it was, before anybody can read it. */
+  finish(): Promise<BlobInfo>
+  /** After `finish`, and only while staged: the bytes, for looking inside before admitting them. */
+  read(): Readable
+  /** Makes the bytes readable under their integrity, at once and whole (rename). Idempotent. */
+  commit(): Promise<BlobInfo>
+  abort(): Promise<void>
+}
+
+/** Content-addressed bytes, immutable, written whole or not at all. */
+export interface Blobs {
+  stage(): Promise<StagedBlob>
+  stat(integrity: Integrity): Promise<BlobInfo | undefined>
+  /** The whole blob; for small ones. */
+  get(integrity: Integrity): Promise<Buffer | undefined>
+  /** A stream over the bytes `start` to `end` inclusive (HTTP range), or all of it. */
+  open(
+    integrity: Integrity,
+    range?: { readonly start: number; readonly end: number },
+  ): Promise<{ readonly stream: Readable; readonly size: number } | undefined>
+  delete(integrity: Integrity): Promise<boolean>
+  /** Total bytes held. */
+  size(): Promise<number>
+}
+
+/** Small JSON values by collection and key. Every call is atomic; a put is durable when it resolves. */
+export interface Records {
+  get<T>(collection: string, key: string): Promise<T | undefined>
+  put(collection: string, key: string, value: unknown): Promise<void>
+  /** Stores `value` unless the key is taken; returns what is stored afterwards. */
+  putIfAbsent<T>(collection: string, key: string, value: T): Promise<T>
+  delete(collection: string, key: string): Promise<boolean>
+  /** Entries whose key starts with `prefix`, by key. */
+  list<T>(collection: string, prefix?: string): AsyncIterable<readonly [key: string, value: T]>
+}
+
+export type StoredAuditEntry = AuditEntry & { readonly seq: number }
+
+/** Append-only; there is no call that changes or removes an entry. */
+export interface AuditLog {
+  /** Resolves when the entry is durable. Calls made together are written together. */
+  append(entry: AuditEntry): Promise<void>
+  /** Entries with `seq` above `after`, oldest first; `name` keeps one package only. */
+  read(options?: {
+    readonly after?: number
+    readonly limit?: number
+    readonly name?: string
+  }): AsyncIterable<StoredAuditEntry>
+}
+
+export interface Store {
+  readonly blobs: Blobs
+  readonly records: Records
+  readonly audit: AuditLog
+  /** Brings the blobs under the size limit, least recently used first, and clears leftovers. */
+  collect(): Promise<{ readonly removed: number; readonly freed: number }>
+  /** Cheap: can it read and write? Throws ESTORE when not. */
+  check(): Promise<void>
+  close(): Promise<void>
+}
