@@ -37,7 +37,7 @@ const describe = (value: unknown): string => {
   if (value === null) return 'nothing'
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'object') return 'a mapping'
-  const text = JSON.stringify(value) ?? String(value)
+  const text = JSON.stringify(value) ?? typeof value
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 
@@ -72,12 +72,11 @@ type Issue = z.core.$ZodIssue
 /** A union fails in every branch: report the branch that came furthest. */
 const flatten = (issue: Issue, prefix: readonly PropertyKey[] = []): Issue[] => {
   const path = [...prefix, ...issue.path]
-  if (issue.code !== 'invalid_union' || issue.errors.length === 0)
-    return [{ ...issue, path } as Issue]
+  if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [{ ...issue, path }]
   const depth = (issues: readonly Issue[]) => Math.max(0, ...issues.map(i => i.path.length))
   const best = Math.max(...issue.errors.map(depth))
   const branch = issue.errors.find(errors => depth(errors) === best) ?? []
-  if (best === 0) return [{ ...issue, path } as Issue]
+  if (best === 0) return [{ ...issue, path }]
   return branch.flatMap(inner => flatten(inner, path))
 }
 
@@ -110,7 +109,7 @@ export const readDocument = <S extends z.ZodType>(
     throw fail([{ file, line: 1, column: 1, message: (error as Error).message }])
   }
   const result = schema.safeParse(raw)
-  if (result.success) return { value: result.data as z.output<S>, place }
+  if (result.success) return { value: result.data, place }
   throw fail(
     result.error.issues
       .flatMap(issue => flatten(issue))
