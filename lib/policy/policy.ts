@@ -1,0 +1,149 @@
+/**
+ * A policy as it is judged by: everything inherited is written out, every name resolved, so that
+ * judging only reads. Plain data: it survives JSON and structured clone. All durations are
+ * milliseconds, all instants ISO 8601 in UTC.
+ */
+import type { Identity, JudgeInput, Mode, Release, Verdict } from '../types.ts'
+
+/** `if-present`: what is claimed must verify. `required`: absent is refused as well. */
+export type Presence = 'required' | 'if-present' | 'ignore'
+
+/** The fields of an identity that a policy may name, in the order in which they are compared. */
+export const identityFields = [
+  'issuer',
+  'subject',
+  'repository',
+  'repositoryId',
+  'owner',
+  'ownerId',
+  'workflow',
+  'signer',
+  'ref',
+  'commit',
+  'trigger',
+  'runner',
+  'environment',
+  'visibility',
+] as const satisfies readonly (keyof Identity)[]
+
+export type IdentityField = (typeof identityFields)[number]
+
+/** Every field given must match, exactly or by the anchored glob written there. */
+export type IdentityPattern = {
+  /** The name under `identities`; none when written in place. */
+  readonly name?: string
+  readonly line?: number
+  readonly fields: Readonly<Partial<Record<IdentityField, string>>>
+  /** Path of a PEM public key as written. Such identities are refused when loading, for now. */
+  readonly key?: string
+}
+
+export type ProvenanceDemand =
+  | { readonly want: Presence }
+  /** Required, and signed by one of these. */
+  | { readonly want: 'identity'; readonly identities: readonly IdentityPattern[] }
+
+export type Requirement = {
+  readonly registrySignature: Presence
+  readonly publishAttestation: Presence
+  readonly provenance: ProvenanceDemand
+  readonly manifest: 'if-present' | 'ignore'
+}
+
+export type ContinuityLevel = 'off' | 'release-line' | 'package'
+
+export type Continuity = {
+  readonly level: ContinuityLevel
+  /** Age from which a loss of provenance that did not last is settled. */
+  readonly settledAfter: number | 'never'
+}
+
+export type PackagePattern =
+  | { readonly kind: 'all'; readonly text: string }
+  | {
+      readonly kind: 'exact'
+      readonly text: string
+      readonly name: string
+      readonly version?: string
+    }
+  /** Exactly one `*`, which stands for anything but a slash, the empty string included. */
+  | {
+      readonly kind: 'glob'
+      readonly text: string
+      readonly head: string
+      readonly tail: string
+    }
+
+export type Waiver = {
+  readonly reason: string
+  readonly by?: string
+  /** The instant at which it ends. */
+  readonly until?: string
+}
+
+export type Outcome =
+  /** One of the alternatives must hold; never empty. */
+  | { readonly kind: 'require'; readonly anyOf: readonly Requirement[] }
+  | { readonly kind: 'allow'; readonly waiver: Waiver }
+  | { readonly kind: 'deny'; readonly reason: string }
+
+/** What governs one package version: a rule, or the defaults under the name `defaults`. */
+export type Terms = {
+  readonly name: string
+  /** Line in the file; none for the built-in baseline and where defaults were not written. */
+  readonly line?: number
+  readonly mode: Mode
+  readonly outcome: Outcome
+  readonly continuity: Continuity
+  /** 0 asks for none. */
+  readonly minimumAge: number
+}
+
+export type Rule = Terms & {
+  readonly packages: readonly PackagePattern[]
+  /** A semver range, as written. */
+  readonly versions?: string
+  /** Reserves the names for this upstream. */
+  readonly upstream?: string
+}
+
+export type Policy = {
+  /** As configured, or `baseline`. */
+  readonly name: string
+  /** The file it was read from; none for the built-in baseline. */
+  readonly file?: string
+  readonly mode: Mode
+  readonly identities: Readonly<Record<string, IdentityPattern>>
+  /** The first that matches governs, then `defaults`. */
+  readonly rules: readonly Rule[]
+  readonly defaults: Terms
+}
+
+/** parse.ts. Throws EPOLICY with every complaint at file:line:column; nothing else. */
+export type ParsePolicy = (
+  text: string,
+  options: { readonly file: string; readonly name?: string },
+) => Policy
+/** evaluate.ts. Without any policy the baseline judges. Never throws. */
+export type Judge = (policies: readonly Policy[], input: JudgeInput, now: Date) => Verdict
+/** digest.ts: sha256, hex, over what the policies say (not where they say it). */
+export type PolicyDigest = (policies: readonly Policy[]) => string
+/** namespace.ts: the upstream that the first rule with `upstream` reserves the name for. */
+export type UpstreamFor = (policies: readonly Policy[], name: string) => string | undefined
+/** continuity.ts: the earlier releases that continuity compares with, nearest first. */
+export type ComparableReleases = (
+  level: ContinuityLevel,
+  version: string,
+  history: readonly Release[],
+  publishedAt?: string,
+) => readonly Release[]
+/** continuity.ts: true while judging needs identities of earlier releases that nobody fetched. */
+export type WantsPublisherHistory = (policies: readonly Policy[], input: JudgeInput) => boolean
+/**
+ * continuity.ts: whose identities those are, the most telling first; empty when none is wanted.
+ * The gate should try at least the first of them.
+ */
+export type PublisherPredecessors = (
+  policies: readonly Policy[],
+  input: JudgeInput,
+) => readonly Release[]
