@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+/**
+ * The `attestry` command. Nothing but the check of Node's version is loaded statically, and the
+ * syntax is old on purpose: an old Node must get as far as the sentence that says it is too old.
+ */
+import { nodeComplaint } from '../lib/cli/node-version.ts'
+
+const complaint = nodeComplaint(process.versions.node)
+const run = async () => {
+  const { main } = await import('../lib/cli/main.ts')
+  const { stdout, stderr, env } = process
+  process.exitCode = await main(process.argv.slice(2), {
+    stdout,
+    stderr,
+    env,
+    cwd: process.cwd(),
+  })
+}
+
+if (complaint === undefined) {
+  void run()
+} else {
+  process.stderr.write(`${complaint}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,14 @@
+/** The commands, each loaded only when it is asked for: `--version` must not open a database. */
+import type { Run } from './io.ts'
+
+export type Command = {
+  readonly summary: string
+  load(): Promise<Run>
+}
+
+export const commands: Readonly<Record<string, Command>> = {
+  serve: {
+    summary: 'Run the registry proxy; this is what happens when no command is named.',
+    load: async () => (await import('./serve.ts')).serve,
+  },
+}
