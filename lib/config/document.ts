@@ -12,7 +12,9 @@ import {
   type Pair,
 } from 'yaml'
 import type { z } from 'zod'
-import { AttestryError, type ErrorCode } from '../errors.ts'
+import { AttestryError, messageOf, type ErrorCode } from '../errors.ts'
+import { didYouMean } from './nearest.ts'
+import { knownKeys } from './schema-walk.ts'
 
 export type Place = { readonly file: string; readonly line: number; readonly column: number }
 export type Complaint = Place & { readonly message: string }
@@ -20,7 +22,7 @@ export type Complaint = Place & { readonly message: string }
 export type LocatedDocument<T> = {
   readonly value: T
   /** Where the node at `path` starts; the nearest ancestor when there is no such node. */
-  place(path: readonly PropertyKey[]): Place
+  readonly place: (path: readonly PropertyKey[]) => Place
 }
 
 /** A document may not be larger than this (bytes of text), nor nest or alias without end. */
@@ -37,7 +39,8 @@ const describe = (value: unknown): string => {
   if (value === null) return 'nothing'
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'object') return 'a mapping'
-  const text = JSON.stringify(value) ?? typeof value
+  // a URL may hold a password
+  const text = (JSON.stringify(value) ?? typeof value).replace(/\/\/[^/\s]*@/, '//[hidden]@')
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 
@@ -80,12 +83,48 @@ const flatten = (issue: Issue, prefix: readonly PropertyKey[] = []): Issue[] => 
   return branch.flatMap(inner => flatten(inner, path))
 }
 
-/** Parses and checks; throws one error with code `code` that holds every complaint. */
-export const readDocument = <S extends z.ZodType>(
+/** A complaint before it has a place. */
+export type Finding = { readonly path: readonly PropertyKey[]; readonly message: string }
+
+/** What a failed check says, in our words; `hide` names the values that must not be repeated. */
+export const findingsOf = (
+  error: z.ZodError,
+  options: {
+    readonly raw: unknown
+    readonly schema: z.ZodType
+    readonly hide?: (path: readonly PropertyKey[]) => boolean
+  },
+): Finding[] => {
+  const { raw, schema, hide } = options
+  return error.issues
+    .flatMap(issue => flatten(issue))
+    .flatMap(issue => {
+      const { path } = issue
+      if (issue.code === 'unrecognized_keys') {
+        const known = knownKeys(schema, path)
+        return issue.keys.map(key => ({
+          path: [...path, key],
+          message: `unknown key ${describe(key)}${didYouMean(key, known)}`,
+        }))
+      }
+      const name = path.join('.') || 'document'
+      if (issue.code === 'invalid_key')
+        return [{ path, message: `${name}: ${issue.issues[0]?.message ?? issue.message}` }]
+      const value = at(raw, path)
+      // said about several keys of a mapping: there is no one value to show
+      if (issue.code === 'custom' && typeof value === 'object')
+        return [{ path, message: `${name}: ${issue.message}` }]
+      const said = value === undefined ? 'nothing' : hide?.(path) ? 'it' : describe(value)
+      return [{ path, message: `${name}: ${issue.message}; found ${said}` }]
+    })
+}
+
+/** Parses only; complaints about the YAML itself are thrown as one error with code `code`. */
+export const parseLocated = (
   text: string,
-  options: { readonly file: string; readonly schema: S; readonly code: ErrorCode },
-): LocatedDocument<z.output<S>> => {
-  const { file, schema, code } = options
+  options: { readonly file: string; readonly code: ErrorCode },
+): LocatedDocument<unknown> => {
+  const { file, code } = options
   const lines = new LineCounter()
   if (text.length > MAX_TEXT) {
     const message = `the file has ${text.length} characters; at most ${MAX_TEXT} are read`
@@ -96,38 +135,34 @@ export const readDocument = <S extends z.ZodType>(
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(line, 1), column: Math.max(col, 1) }
   }
-  const place = (path: readonly PropertyKey[]): Place =>
-    placeOf(nodeAt(doc, path)?.range?.[0] ?? 0)
-  const fail = (complaints: readonly Complaint[]) => complaintsError(code, complaints)
   if (doc.errors.length > 0) {
-    throw fail(doc.errors.map(e => ({ ...placeOf(e.pos[0]), message: e.message })))
+    throw complaintsError(
+      code,
+      doc.errors.map(e => ({ ...placeOf(e.pos[0]), message: e.message })),
+    )
   }
-  let raw: unknown
   try {
-    raw = doc.toJS({ maxAliasCount: MAX_ALIASES }) ?? {}
+    return {
+      value: doc.toJS({ maxAliasCount: MAX_ALIASES }) ?? {},
+      place: path => placeOf(nodeAt(doc, path)?.range?.[0] ?? 0),
+    }
   } catch (error) {
-    throw fail([{ file, line: 1, column: 1, message: (error as Error).message }])
+    throw complaintsError(code, [{ file, line: 1, column: 1, message: messageOf(error) }])
   }
+}
+
+/** Parses and checks; throws one error with code `code` that holds every complaint. */
+export const readDocument = <S extends z.ZodType>(
+  text: string,
+  options: { readonly file: string; readonly schema: S; readonly code: ErrorCode },
+): LocatedDocument<z.output<S>> => {
+  const { schema, code } = options
+  const { value: raw, place } = parseLocated(text, options)
   const result = schema.safeParse(raw)
   if (result.success) return { value: result.data, place }
-  throw fail(
-    result.error.issues
-      .flatMap(issue => flatten(issue))
-      .flatMap(issue => {
-        if (issue.code === 'unrecognized_keys') {
-          return issue.keys.map(key => ({
-            ...place([...issue.path, key]),
-            message: `unknown key ${describe(key)}`,
-          }))
-        }
-        const found = at(raw, issue.path)
-        const said = found === undefined ? 'nothing' : describe(found)
-        return [
-          {
-            ...place(issue.path),
-            message: `${issue.path.join('.') || 'document'}: ${issue.message}; found ${said}`,
-          },
-        ]
-      }),
+  const findings = findingsOf(result.error, { raw, schema })
+  throw complaintsError(
+    code,
+    findings.map(({ path, message }) => ({ ...place(path), message })),
   )
 }

@@ -1,0 +1,223 @@
+/**
+ * The settings in force: attestry.yaml, under `ATTESTRY_…` variables, under what the command line
+ * says. Everything wrong is said at once, each with its file:line:column, variable or flag.
+ */
+import { constants } from 'node:fs'
+import { access, readFile, stat } from 'node:fs/promises'
+import { isAbsolute, resolve } from 'node:path'
+import { AttestryError, messageOf } from '../errors.ts'
+import {
+  complaintText,
+  findingsOf,
+  parseLocated,
+  type Finding,
+  type Place,
+} from './document.ts'
+import {
+  assign,
+  expandSecrets,
+  fileVariable,
+  mapTexts,
+  readVariables,
+  type Assignment,
+  type Environment,
+} from './environment.ts'
+import { isSecret } from './keys.ts'
+import { leafInfo, type Listen } from './leaves.ts'
+import { branches, schemasAt } from './schema-walk.ts'
+import { settingsSchema, type CheckedSettings } from './schema.ts'
+import { Secret } from './secret.ts'
+
+type DeepReadonly<T> = T extends Secret
+  ? T
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T
+
+/** Durations in milliseconds, sizes in bytes, paths absolute. The first upstream is the default one. */
+export type Settings = DeepReadonly<Omit<CheckedSettings, 'publicUrl'>> & {
+  /** Ends with a slash. With port 0 use `publicUrlOf` once the port is known. */
+  readonly publicUrl: string
+  /** False when it was made from `listen`. */
+  readonly publicUrlGiven: boolean
+  /** The file that was read, when there was one. */
+  readonly file?: string
+}
+export type UpstreamSettings = Settings['upstreams'][number]
+
+/** What the command line may say; paths are relative to the working directory. */
+export type Overrides = {
+  readonly listen?: string
+  readonly publicUrl?: string
+  /** In place of all configured policies. */
+  readonly policy?: readonly string[]
+  readonly storage?: string
+  /** URL of the first upstream. */
+  readonly upstream?: string
+  readonly logLevel?: string
+}
+
+type SaidFinding = { text: string; place: Partial<Place>; source?: string }
+
+const defaultFile = 'attestry.yaml'
+const maxFile = 4 * 1024 * 1024
+
+/** `http://host:port/`; a wildcard address becomes loopback. */
+export const publicUrlOf = ({ host, port }: Listen): string => {
+  const name = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}/`
+}
+
+const readText = async (file: string, wanted: boolean): Promise<string | undefined> => {
+  const fail = (what: string, cause?: unknown) =>
+    new AttestryError('ECONFIG', `${file}: ${what}`, { cause, details: { file } })
+  const info = await stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' && !wanted) return undefined
+    throw fail(error.code === 'ENOENT' ? 'there is no such file' : messageOf(error), error)
+  })
+  if (!info) return undefined
+  if (!info.isFile()) throw fail('wanted a file')
+  if (info.size > maxFile)
+    throw fail(`the file has ${info.size} bytes; at most ${maxFile} are read`)
+  return readFile(file, 'utf8').catch((error: unknown) => {
+    throw fail(messageOf(error), error)
+  })
+}
+
+const overrideAssignments = (overrides: Overrides, raw: unknown): Assignment[] => {
+  const upstreams = (raw as { upstreams?: object }).upstreams ?? { npm: {} }
+  const first = Object.keys(upstreams)[0] ?? 'npm'
+  const { listen, publicUrl, policy, storage, upstream, logLevel } = overrides
+  const all: [flag: string, path: string[], value: unknown][] = [
+    ['--listen', ['listen'], listen],
+    ['--public-url', ['publicUrl'], publicUrl],
+    ['--policy', ['policies'], policy],
+    ['--storage', ['storage', 'path'], storage],
+    ['--upstream', ['upstreams', first, 'url'], upstream],
+    ['--log-level', ['log', 'level'], logLevel],
+  ]
+  return all
+    .filter(([, , value]) => value !== undefined)
+    .map(([source, path, value]) => ({ source, path, value }))
+}
+
+const entryAt = (path: readonly PropertyKey[]) => {
+  const infos = schemasAt(settingsSchema, path).flatMap(s =>
+    [s, ...branches(s)].map(layer => leafInfo.get(layer)?.entry),
+  )
+  return infos.find(entry => entry !== undefined)
+}
+
+/** `inner` is `outer` or lies below it. */
+const within = (outer: readonly PropertyKey[], inner: readonly PropertyKey[]) =>
+  outer.length <= inner.length && outer.every((part, i) => String(inner[i]) === String(part))
+
+const freeze = <T>(value: T): T => {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    for (const inner of Object.values(value)) freeze(inner)
+    Object.freeze(value)
+  }
+  return value
+}
+
+/**
+ * Throws ECONFIG with every complaint, one a line. The file is `file`, else the variable
+ * ATTESTRY_CONFIG, else `attestry.yaml` in `cwd` where there is one, else none: all defaults.
+ */
+export const loadSettings = async (options: {
+  readonly file?: string
+  readonly env: Environment
+  readonly cwd: string
+  readonly overrides?: Overrides
+}): Promise<Settings> => {
+  const { env, cwd, overrides = {} } = options
+  const named = options.file ?? env[fileVariable]
+  const file = resolve(cwd, named ?? defaultFile)
+  const text = await readText(file, named !== undefined)
+  const document = parseLocated(text ?? '', { file, code: 'ECONFIG' })
+
+  const variables = readVariables(env, document.value)
+  const assignments = [
+    ...variables.assignments,
+    ...overrideAssignments(overrides, document.value),
+  ]
+  /** Who set the value at `path`, when it was not the file. */
+  const sourceOf = (path: readonly PropertyKey[]) =>
+    assignments.findLast(assignment => within(assignment.path, path))?.source
+  const say = ({ path, message }: Finding): SaidFinding => {
+    // without a file a complaint about several keys together can only be about what was set
+    const near = () => assignments.findLast(assignment => within(path, assignment.path))?.source
+    const source = sourceOf(path) ?? (text === undefined ? near() : undefined)
+    if (source !== undefined) return { text: `${source}: ${message}`, place: {}, source }
+    const place = document.place(path)
+    return { text: complaintText({ ...place, message }), place }
+  }
+  const fail = (findings: readonly Finding[]) => {
+    const said = [
+      ...variables.complaints.map(c => ({
+        text: `${c.source}: ${c.message}`,
+        ...c,
+        place: {},
+      })),
+      ...findings.map(finding => ({ ...finding, ...say(finding) })),
+    ]
+    return new AttestryError('ECONFIG', said.map(s => s.text).join('\n'), {
+      details: {
+        complaints: said.map(({ message, source, place }) => ({
+          message,
+          ...(source !== undefined && { source }),
+          ...place,
+        })),
+      },
+    })
+  }
+
+  // secrets are filled in before the variables come on top: what a variable holds is taken as it is
+  const expanded = expandSecrets(document.value, env)
+  const folder = resolve(file, '..')
+  const raw = mapTexts(assign(expanded.value, assignments), (value, path) => {
+    if (value === '' || isAbsolute(value) || entryAt(path) === undefined) return value
+    return resolve(sourceOf(path) === undefined ? folder : cwd, value)
+  })
+  const findings: Finding[] = expanded.complaints.filter(
+    ({ path }) => sourceOf(path) === undefined,
+  )
+  const result = settingsSchema.safeParse(raw)
+  if (!result.success)
+    findings.push(...findingsOf(result.error, { raw, schema: settingsSchema, hide: isSecret }))
+  findings.push(...(await missingFiles(raw)))
+  if (!result.success || findings.length > 0 || variables.complaints.length > 0)
+    throw fail(findings)
+
+  const { publicUrl, storage, ...rest } = result.data
+  return freeze({
+    ...rest,
+    storage: { ...storage, path: resolve(text === undefined ? cwd : folder, storage.path) },
+    publicUrl: publicUrl ?? publicUrlOf(rest.listen),
+    publicUrlGiven: publicUrl !== undefined,
+    ...(text !== undefined && { file }),
+  })
+}
+
+/** Files that the settings name and nobody can read. */
+const missingFiles = async (raw: unknown): Promise<Finding[]> => {
+  const named: { path: readonly string[]; file: string }[] = []
+  mapTexts(raw, (value, path) => {
+    if (entryAt(path) === 'file' && isAbsolute(value)) named.push({ path, file: value })
+    return value
+  })
+  const checked = await Promise.all(
+    named.map(({ path, file }) =>
+      access(file, constants.R_OK).then(
+        () => [],
+        (error: NodeJS.ErrnoException) => [
+          {
+            path,
+            message: `${path.join('.')}: cannot read ${file} (${error.code ?? error.message})`,
+          },
+        ],
+      ),
+    ),
+  )
+  return checked.flat()
+}
