@@ -1,5 +1,14 @@
 /** Bytes and claims in, facts out. What the gate hands to the verification workers. */
-import type { Evidence, Integrity, PackageId, Sighting, VersionClaims } from '../types.ts'
+import type { Readable } from 'node:stream'
+import type {
+  Evidence,
+  Fact,
+  Integrity,
+  ManifestAgreement,
+  PackageId,
+  Sighting,
+  VersionClaims,
+} from '../types.ts'
 
 /** What was found when the attestations were asked for. */
 export type AttestationsFound =
@@ -24,5 +33,14 @@ export interface Examiner {
   readonly trust: string
   /** Never rejects for anything found in the input: whatever throws while verifying is `invalid`. */
   examine(request: ExamineRequest): Promise<Evidence>
+  /**
+   * Compares the package.json inside a tarball with the version's manifest as the packument gave
+   * it. Reads the stream to its end, or destroys it. Never rejects: a tarball that cannot be read
+   * is `invalid`, a worker that could not answer is `unavailable`.
+   */
+  inspect(
+    tarball: Readable,
+    claimed: Readonly<Record<string, unknown>>,
+  ): Promise<Fact<ManifestAgreement>>
   close(): Promise<void>
 }
