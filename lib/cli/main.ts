@@ -53,7 +53,7 @@ export const main = async (
     const global = options()
     const { values, positionals } = global.parse([...argv])
     if (values.help) {
-      io.stdout.write(`${global.usage()}${listOf(commands)}`)
+      io.stdout.write(`${global.usage()}\n${listOf(commands)}`)
       return 0
     }
     if (values.version) {
