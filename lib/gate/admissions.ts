@@ -1,0 +1,166 @@
+/**
+ * Tarballs: nothing is readable before the verdict. The evidence is judged first (it needs no
+ * bytes), the bytes are spooled at the same time, and only what both allow is renamed into place.
+ */
+import { LRUCache } from 'lru-cache'
+import { AttestryError } from '../errors.ts'
+import type { Examiner } from '../evidence/examiner.ts'
+import type { Store } from '../store/store.ts'
+import type { Evidence, Fact, Integrity, PackageId, Verdict, VersionClaims } from '../types.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { bytesFact, startDownload, type Download } from './download.ts'
+import type { Epochs } from './epochs.ts'
+import { idOf, type EvidenceBook } from './evidence-book.ts'
+import { openFlights } from './flights.ts'
+import type { Judges } from './judge.ts'
+import type { PackageIndex } from './package-index.ts'
+import type { Packages } from './packages.ts'
+
+export type Admission = {
+  readonly verdict: Verdict
+  /** Present when the verdict is `allow`. */
+  readonly blob?: { readonly integrity: Integrity; readonly size: number }
+  /** The verdict was not made for this request but remembered. */
+  readonly remembered: boolean
+}
+
+/** What was admitted once, in the collection `pin`: the bytes this version means, for ever. */
+export type Pin = { readonly integrity: Integrity; readonly size: number; readonly at: string }
+
+type Remembered = {
+  readonly admission: Admission
+  readonly epoch: number
+  readonly changesAt: number
+}
+
+export type AdmissionsOptions = {
+  readonly store: Store
+  readonly packages: Packages
+  readonly book: EvidenceBook
+  readonly judges: Judges
+  readonly examinerFor: (upstream: string) => Examiner
+  readonly epochs: Epochs
+  readonly upstreamFor: (name: string) => Upstream
+  readonly now: () => Date
+}
+
+const repinned = (pinned: Integrity, claimed: Integrity): Fact<never> => ({
+  state: 'invalid',
+  code: 'INTEGRITY_MISMATCH',
+  npmCode: 'EINTEGRITY',
+  detail: 'The upstream now names other bytes than those that were admitted for this version.',
+  wanted: pinned,
+  found: claimed,
+})
+
+export const openAdmissions = (options: AdmissionsOptions) => {
+  const { store, packages, book, judges, examinerFor, epochs, upstreamFor, now } = options
+  const hot = new LRUCache<string, Remembered>({ max: 50_000 })
+  const flight = openFlights<Admission>()
+
+  const find = async ({ name, version }: PackageId) => {
+    // whatever age: a version we know needs no fresh packument to be judged
+    const known = await packages.get(name, Number.POSITIVE_INFINITY)
+    const index = known.versions.has(version) ? known : await packages.get(name)
+    const claims = index.versions.get(version)
+    if (claims) return { index, claims }
+    throw new AttestryError('ENOTFOUND', `${name} has no version ${version}.`)
+  }
+
+  const verdictOn = async (index: PackageIndex, claims: VersionClaims, evidence: Evidence) =>
+    judges.judge(await judges.inputFor(index, claims, evidence))
+
+  /** What the bytes themselves say, added to what was signed over them. */
+  const withBytes = async (
+    index: PackageIndex,
+    claims: VersionClaims,
+    evidence: Evidence,
+    download: Download,
+  ): Promise<Evidence> => {
+    const bytes = bytesFact(claims, download)
+    if (bytes.state !== 'verified') return { ...evidence, bytes }
+    const claimed = await packages.manifest(index, claims.version)
+    const manifest = await examinerFor(index.upstream).inspect(download.staged.read(), claimed)
+    return { ...evidence, bytes, manifest }
+  }
+
+  /** Judges bytes that are already here. */
+  const readmit = async (index: PackageIndex, claims: VersionClaims, pin: Pin) => {
+    const evidence = await book.gather(index, claims, pin.integrity)
+    const bytes = { state: 'verified', size: pin.size } as const
+    const verdict = await verdictOn(index, claims, { ...evidence, bytes })
+    return { verdict, blob: pin }
+  }
+
+  const admitNew = async (index: PackageIndex, claims: VersionClaims) => {
+    const id = { name: index.name, version: claims.version }
+    const download = startDownload(upstreamFor(id.name), claims.tarball, store.blobs)
+    try {
+      const promised = claims.integrity
+      if (promised) {
+        const first = await verdictOn(index, claims, await book.gather(index, claims, promised))
+        if (first.decision !== 'allow') return { verdict: first }
+      }
+      const arrived = await download.done
+      const integrity = promised ?? arrived.info.integrity
+      const signed = await book.gather(index, claims, integrity)
+      const evidence = await withBytes(index, claims, signed, arrived)
+      const verdict = await verdictOn(index, claims, evidence)
+      await book.keep(evidence, claims)
+      if (verdict.decision !== 'allow') return { verdict }
+      const pin: Pin = { ...arrived.info, at: now().toISOString() }
+      const kept = await store.records.putIfAbsent('pin', idOf(id), pin)
+      if (kept.integrity !== pin.integrity) return await refuseRepinned(index, claims, kept)
+      await arrived.staged.commit()
+      return { verdict, blob: kept }
+    } finally {
+      // after a commit there is nothing left to abandon
+      download.abandon()
+    }
+  }
+
+  const refuseRepinned = async (index: PackageIndex, claims: VersionClaims, pin: Pin) => {
+    const evidence = await judges.standingEvidence(index, claims)
+    const found = claims.integrity ?? 'sha512-'
+    const bytes = repinned(pin.integrity, found)
+    return { verdict: await verdictOn(index, claims, { ...evidence, bytes }) }
+  }
+
+  const admit = async (id: PackageId): Promise<Admission> => {
+    const { index, claims } = await find(id)
+    const epoch = epochs.of(id.name)
+    const pin = await store.records.get<Pin>('pin', idOf(id))
+    const moved = pin && claims.integrity && pin.integrity !== claims.integrity
+    const here = pin && !moved ? await store.blobs.stat(pin.integrity) : undefined
+    const { verdict, blob } = moved
+      ? { ...(await refuseRepinned(index, claims, pin)), blob: undefined }
+      : here && pin
+        ? await readmit(index, claims, pin)
+        : { blob: undefined, ...(await admitNew(index, claims)) }
+    const admission: Admission = {
+      verdict,
+      remembered: false,
+      ...(verdict.decision === 'allow' &&
+        blob && { blob: { integrity: blob.integrity, size: blob.size } }),
+    }
+    if (admission.blob) {
+      const changesAt = verdict.changesAt ? Date.parse(verdict.changesAt) : Infinity
+      hot.set(idOf(id), { admission: { ...admission, remembered: true }, epoch, changesAt })
+    }
+    return admission
+  }
+
+  return {
+    /** The verdict on a version and, when allowed, the bytes it means. */
+    admit: async (id: PackageId): Promise<Admission> => {
+      const key = idOf(id)
+      const known = hot.get(key)
+      if (known && known.epoch === epochs.of(id.name) && now().getTime() < known.changesAt) {
+        return known.admission
+      }
+      return flight(key, () => admit(id))
+    },
+    /** The blob was gone when it was to be read (evicted): forget that it is here. */
+    forget: (id: PackageId): boolean => hot.delete(idOf(id)),
+  }
+}

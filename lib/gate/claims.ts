@@ -1,0 +1,62 @@
+/** What a version's manifest in the packument claims. Everything here comes unproven from the upstream. */
+import type { Integrity, VersionClaims } from '../types.ts'
+
+export type Manifest = Readonly<Record<string, unknown>>
+
+export const record = (value: unknown): Manifest =>
+  value !== null && typeof value === 'object' && !Array.isArray(value)
+    ? (value as Manifest)
+    : {}
+
+const text = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? value : undefined
+
+/**
+ * The sha512 of an SRI string that may name several digests (ssri's form: parted by spaces, options
+ * behind `?`). A sha512 of the wrong length is no sha512.
+ */
+export const sha512Of = (sri: unknown): Integrity | undefined =>
+  typeof sri === 'string'
+    ? (sri
+        .split(/\s+/)
+        .map(part => part.replace(/\?.*$/, ''))
+        .find(part => /^sha512-[A-Za-z0-9+/]{86}==$/.test(part)) as Integrity | undefined)
+    : undefined
+
+const signaturesOf = (value: unknown): VersionClaims['signatures'] =>
+  Array.isArray(value)
+    ? value.map(item => {
+        const { keyid, sig } = record(item)
+        // a malformed entry stays an entry: it must fail to verify, not vanish
+        return { keyid: text(keyid) ?? '', sig: text(sig) ?? '' }
+      })
+    : []
+
+/** `time` is the packument's `time[version]`. */
+export const claimsOf = (manifest: Manifest, version: string, time: unknown): VersionClaims => {
+  const dist = record(manifest['dist'])
+  const integrity = sha512Of(dist['integrity'])
+  const shasum = text(dist['shasum'])
+  const attestations = record(dist['attestations'])
+  const provenance = text(record(attestations['provenance'])['predicateType'])
+  const published = text(time)
+  const publishedAt =
+    published !== undefined && !Number.isNaN(Date.parse(published)) ? published : undefined
+  const deprecated = text(manifest['deprecated'])
+  return {
+    version,
+    tarball: text(dist['tarball']) ?? '',
+    signatures: signaturesOf(dist['signatures']),
+    ...(integrity && { integrity }),
+    ...(shasum && /^[0-9a-f]{40}$/i.test(shasum) && { shasum: shasum.toLowerCase() }),
+    ...(dist['attestations'] !== undefined && {
+      attestations: { url: text(attestations['url']) ?? '', ...(provenance && { provenance }) },
+    }),
+    ...(publishedAt && { publishedAt: new Date(publishedAt).toISOString() }),
+    ...(deprecated && { deprecated }),
+  }
+}
+
+/** Rough bytes a record of claims takes in memory, for bounded caches. */
+export const claimsWeight = (claims: VersionClaims): number =>
+  400 + 2 * claims.tarball.length + 250 * claims.signatures.length

@@ -1,0 +1,83 @@
+/**
+ * Attestations and registry keys for clients that verify for themselves: what the upstream gave,
+ * kept, and its "there is none" kept for a while too (most lookups of attestations find none).
+ */
+import { LRUCache } from 'lru-cache'
+import type { Store } from '../store/store.ts'
+import type { PackageId } from '../types.ts'
+import type { DocumentAnswer, Upstream } from '../upstream/upstream.ts'
+import { openFlights } from './flights.ts'
+
+/** Kept in the collection `document`; the text is the upstream's JSON as received. */
+type DocumentRecord = { readonly text: string; readonly fetchedAt: number }
+
+export type DocumentsOptions = {
+  readonly store: Store
+  readonly upstreamFor: (name: string) => Upstream
+  readonly now: () => Date
+  /** Milliseconds for which "there is none" is remembered. */
+  readonly negativeTtl: number
+}
+
+/** Milliseconds after which keys are asked for again; they change once in years. */
+const KEYS_TTL = 3_600_000
+
+export type Documents = ReturnType<typeof openDocuments>
+
+export const openDocuments = ({ store, upstreamFor, now, negativeTtl }: DocumentsOptions) => {
+  const missing = new LRUCache<string, true>({ max: 100_000, ttl: Math.max(1, negativeTtl) })
+  const flight = openFlights<DocumentAnswer>()
+
+  const ask = async (key: string, fetch: () => Promise<DocumentAnswer>) => {
+    const answer = await fetch()
+    if (answer.kind === 'missing') missing.set(key, true)
+    else {
+      const entry: DocumentRecord = {
+        text: answer.body.toString('utf8'),
+        fetchedAt: now().getTime(),
+      }
+      await store.records.put('document', key, entry)
+    }
+    return answer
+  }
+
+  const kept = (key: string) => store.records.get<DocumentRecord>('document', key)
+  const found = (entry: DocumentRecord): DocumentAnswer => ({
+    kind: 'found',
+    body: Buffer.from(entry.text),
+  })
+
+  const attestationsKey = ({ name, version }: PackageId) => `attestations ${name}@${version}`
+
+  /** Asks the upstream now and keeps what it says; throws what the upstream's failure was. */
+  const fetchAttestations = (id: PackageId): Promise<DocumentAnswer> =>
+    flight(attestationsKey(id), () =>
+      ask(attestationsKey(id), () => upstreamFor(id.name).attestations(id)),
+    )
+
+  return {
+    fetchAttestations,
+
+    attestations: async (id: PackageId): Promise<DocumentAnswer> => {
+      const key = attestationsKey(id)
+      if (missing.has(key)) return { kind: 'missing' }
+      const entry = await kept(key)
+      return entry ? found(entry) : fetchAttestations(id)
+    },
+
+    /** The keys of the upstream that serves names nobody reserved. */
+    keys: async (): Promise<DocumentAnswer> => {
+      const upstream = upstreamFor('')
+      const key = `keys ${upstream.name}`
+      if (missing.has(key)) return { kind: 'missing' }
+      const entry = await kept(key)
+      if (entry && now().getTime() - entry.fetchedAt <= KEYS_TTL) return found(entry)
+      try {
+        return await flight(key, () => ask(key, () => upstream.keys()))
+      } catch (error) {
+        if (entry) return found(entry)
+        throw error
+      }
+    },
+  }
+}

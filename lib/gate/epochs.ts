@@ -1,0 +1,29 @@
+/**
+ * A number per package that changes whenever something its verdicts rest on changed: what was
+ * remembered under an older number is judged again. Bounded: a name that is forgotten counts as
+ * changed.
+ */
+import { LRUCache } from 'lru-cache'
+
+export type Epochs = {
+  readonly of: (name: string) => number
+  readonly bump: (name: string) => void
+}
+
+export const openEpochs = (max = 100_000): Epochs => {
+  let count = 0
+  let floor = 0
+  const epochs = new LRUCache<string, number>({
+    max,
+    dispose: (_value, _name, why) => {
+      if (why === 'evict') floor = count
+    },
+  })
+  return {
+    of: name => epochs.get(name) ?? floor,
+    bump: name => {
+      count++
+      epochs.set(name, count)
+    },
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * Facts, gathered once and kept: looked up in memory, then in the store, then made by fetching the
+ * attestations and examining them. Policy is not asked here; verdicts are made from these facts.
+ */
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { isAttestryError, messageOf } from '../errors.ts'
+import type { AttestationsFound, Examiner } from '../evidence/examiner.ts'
+import type { Store } from '../store/store.ts'
+import type { Evidence, Fact, Integrity, PackageId, VersionClaims } from '../types.ts'
+import type { Documents } from './documents.ts'
+import { openFlights } from './flights.ts'
+import { sightingOf, type PackageIndex } from './package-index.ts'
+
+/** Kept in the collection `evidence` under `name@version`. */
+export type EvidenceRecord = {
+  readonly evidence: Evidence
+  /** What was claimed when it was examined; other claims call for another look. */
+  readonly claims: string
+  /** Milliseconds since the epoch. */
+  readonly checkedAt: number
+}
+
+export type EvidenceBook = ReturnType<typeof openEvidenceBook>
+
+export const idOf = ({ name, version }: PackageId) => `${name}@${version}`
+
+const fingerprint = ({ signatures, attestations }: VersionClaims): string =>
+  createHash('sha256')
+    .update(JSON.stringify([signatures, attestations]))
+    .digest('base64url')
+
+const notYet: Fact<never> = { state: 'unavailable', detail: 'It has not been checked yet.' }
+const absent: Fact<never> = { state: 'absent' }
+
+/** What is known before anybody looked: absent where nothing is claimed, else not yet checked. */
+export const claimedEvidence = (
+  id: PackageId,
+  claims: VersionClaims,
+  trust: string,
+  integrity: Integrity = claims.integrity ?? 'sha512-',
+): Evidence => ({
+  package: id,
+  integrity,
+  registrySignature: claims.signatures.length > 0 ? notYet : absent,
+  publishAttestation: claims.attestations ? notYet : absent,
+  provenance: claims.attestations ? notYet : absent,
+  trust,
+})
+
+/** A fact that verified once stays verified for the same bytes and trust, whatever is claimed later. */
+const better = <V>(before: Fact<V>, after: Fact<V>): Fact<V> =>
+  before.state === 'verified' ? before : after
+
+const merge = (before: Evidence | undefined, after: Evidence): Evidence =>
+  before && before.integrity === after.integrity && before.trust === after.trust
+    ? {
+        ...after,
+        registrySignature: better(before.registrySignature, after.registrySignature),
+        publishAttestation: better(before.publishAttestation, after.publishAttestation),
+        provenance: better(before.provenance, after.provenance),
+      }
+    : after
+
+const factsOf = (e: Evidence): readonly Fact<unknown>[] =>
+  [e.registrySignature, e.publishAttestation, e.provenance, e.bytes, e.manifest].filter(
+    fact => fact !== undefined,
+  )
+const has = (e: Evidence, state: Fact['state']) => factsOf(e).some(fact => fact.state === state)
+
+export type EvidenceBookOptions = {
+  readonly store: Store
+  /** Whose keys count depends on where a package comes from. */
+  readonly examinerFor: (upstream: string) => Examiner
+  readonly documents: Documents
+  readonly now: () => Date
+  /** Milliseconds after which a claim found invalid is looked at again. */
+  readonly recheck: number
+  /** Evidence changed: what was shown of this package may have to change. */
+  readonly onChange: (name: string) => void
+  readonly onExamined?: (milliseconds: number) => void
+}
+
+export const openEvidenceBook = (options: EvidenceBookOptions) => {
+  const { store, examinerFor, documents, now, recheck, onChange } = options
+  const pages = new LRUCache<string, Map<string, EvidenceRecord>>({ max: 20_000 })
+  const examining = openFlights<Evidence>()
+
+  /** Everything remembered about a package's versions, under whatever trust. */
+  const pageOf = async (name: string): Promise<Map<string, EvidenceRecord>> => {
+    const page = pages.get(name)
+    if (page) return page
+    const read = new Map<string, EvidenceRecord>()
+    for await (const [key, value] of store.records.list<EvidenceRecord>(
+      'evidence',
+      `${name}@`,
+    )) {
+      read.set(key.slice(name.length + 1), value)
+    }
+    const raced = pages.get(name)
+    if (raced) return raced
+    pages.set(name, read)
+    return read
+  }
+
+  /** What is known of one version under the trust in force for its upstream. */
+  const entryOf = async (name: string, version: string, upstream: string) => {
+    const entry = (await pageOf(name)).get(version)
+    return entry?.evidence.trust === examinerFor(upstream).trust ? entry : undefined
+  }
+
+  /** Remembers facts; nothing with an unavailable part is kept. */
+  const keep = async (evidence: Evidence, claims: VersionClaims): Promise<void> => {
+    const { name, version } = evidence.package
+    if (has(evidence, 'unavailable')) return
+    const entry = { evidence, claims: fingerprint(claims), checkedAt: now().getTime() }
+    const page = await pageOf(name)
+    const before = page.get(version)
+    await store.records.put('evidence', idOf(evidence.package), entry)
+    page.set(version, entry)
+    if (JSON.stringify(before?.evidence) !== JSON.stringify(evidence)) onChange(name)
+  }
+
+  /** Remembered evidence that still answers for these bytes and these claims. */
+  const recall = async (index: PackageIndex, claims: VersionClaims, integrity: Integrity) => {
+    const entry = await entryOf(index.name, claims.version, index.upstream)
+    if (!entry || entry.evidence.integrity !== integrity) return undefined
+    const { evidence } = entry
+    if (factsOf(evidence).every(fact => fact.state === 'verified')) return evidence
+    if (entry.claims !== fingerprint(claims)) return undefined
+    const old = now().getTime() - entry.checkedAt > recheck
+    return old && has(evidence, 'invalid') ? undefined : evidence
+  }
+
+  const fetchAttestations = async (
+    id: PackageId,
+    claims: VersionClaims,
+    upstream: string,
+  ): Promise<AttestationsFound> => {
+    if (!claims.attestations) return { kind: 'unclaimed' }
+    try {
+      const answer = await documents.fetchAttestations(id)
+      if (answer.kind === 'found') return answer
+      const detail = `The upstream ${upstream} claims attestations and has none to give (404).`
+      return { kind: 'unavailable', detail }
+    } catch (error) {
+      if (!isAttestryError(error)) throw error
+      return { kind: 'unavailable', detail: messageOf(error) }
+    }
+  }
+
+  const examine = async (index: PackageIndex, claims: VersionClaims, integrity: Integrity) => {
+    const id = { name: index.name, version: claims.version }
+    const attestations = await fetchAttestations(id, claims, index.upstream)
+    const started = performance.now()
+    const sighting = sightingOf(index, claims.version)
+    const found = await examinerFor(index.upstream).examine({
+      package: id,
+      integrity,
+      claims,
+      attestations,
+      sighting,
+    })
+    options.onExamined?.(performance.now() - started)
+    const before = (await entryOf(id.name, id.version, index.upstream))?.evidence
+    const evidence = merge(before, found)
+    // what was learnt from the bytes is kept along with it
+    const kept =
+      before && before.integrity === integrity
+        ? {
+            ...evidence,
+            ...(before.bytes?.state === 'verified' && { bytes: before.bytes }),
+            ...(before.manifest?.state === 'verified' && { manifest: before.manifest }),
+          }
+        : evidence
+    await keep(kept, claims)
+    return kept
+  }
+
+  return {
+    keep,
+    /** Evidence of every version, as far as anybody looked, under the trust in force. */
+    known: async (index: PackageIndex): Promise<ReadonlyMap<string, EvidenceRecord>> => {
+      const { trust } = examinerFor(index.upstream)
+      const page = await pageOf(index.name)
+      return new Map([...page].filter(([, entry]) => entry.evidence.trust === trust))
+    },
+    /** Facts about one version for these bytes; asks and examines when nothing is remembered. */
+    gather: async (
+      index: PackageIndex,
+      claims: VersionClaims,
+      integrity: Integrity,
+    ): Promise<Evidence> => {
+      const id = { name: index.name, version: claims.version }
+      return (
+        (await recall(index, claims, integrity)) ??
+        examining(`${idOf(id)} ${integrity}`, () => examine(index, claims, integrity))
+      )
+    },
+  }
+}

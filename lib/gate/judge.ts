@@ -1,0 +1,143 @@
+/**
+ * From claims and facts to verdicts: puts together what the policy judges by, for one version or
+ * for all versions of a package, and looks up the predecessors' publishers where continuity asks.
+ */
+import { publisherPredecessors } from '../policy/continuity.ts'
+import { judge } from '../policy/evaluate.ts'
+import type { Policy } from '../policy/policy.ts'
+import type { Evidence, JudgeInput, Release, Verdict, VersionClaims } from '../types.ts'
+import { claimedEvidence, type EvidenceBook, type EvidenceRecord } from './evidence-book.ts'
+import { openPace } from './pace.ts'
+import { sightingOf, type PackageIndex } from './package-index.ts'
+
+/** Predecessors looked up at most for one verdict; the nearest come first. */
+const PREDECESSORS = 3
+
+export type JudgesOptions = {
+  readonly policies: readonly Policy[]
+  readonly book: EvidenceBook
+  /** Digest of the trust material that counts for an upstream. */
+  readonly trustOf: (upstream: string) => string
+  readonly now: () => Date
+}
+
+export type Judges = ReturnType<typeof openJudges>
+
+/** All versions of a package judged by what is known now. */
+export type Standing = {
+  readonly index: PackageIndex
+  /** Verdicts that hide a version. */
+  readonly refused: ReadonlyMap<string, Verdict>
+  /** Milliseconds since the epoch when time alone changes something; Infinity when never. */
+  readonly changesAt: number
+}
+
+const releaseOf = (
+  index: PackageIndex,
+  claims: VersionClaims,
+  entry?: EvidenceRecord,
+): Release => {
+  const provenance = entry?.evidence.provenance
+  return {
+    version: claims.version,
+    ...(claims.publishedAt && { publishedAt: claims.publishedAt }),
+    sighting: sightingOf(index, claims.version),
+    claimsProvenance: claims.attestations?.provenance !== undefined,
+    ...(provenance && { provenance: provenance.state }),
+    ...(provenance?.state === 'verified' && { identity: provenance.identity }),
+  }
+}
+
+const historyOf = (
+  index: PackageIndex,
+  known: ReadonlyMap<string, EvidenceRecord>,
+): readonly Release[] =>
+  [...index.versions.values()].map(claims =>
+    releaseOf(index, claims, known.get(claims.version)),
+  )
+
+export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
+  const inputFor = (
+    index: PackageIndex,
+    claims: VersionClaims,
+    evidence: Evidence,
+    history: readonly Release[],
+  ): JudgeInput => ({
+    package: { name: index.name, version: claims.version },
+    upstream: index.upstream,
+    evidence,
+    claims,
+    sighting: sightingOf(index, claims.version),
+    history,
+  })
+
+  /** Facts as they stand, without looking: remembered ones where they still answer, else claims. */
+  const standingEvidence = (
+    index: PackageIndex,
+    claims: VersionClaims,
+    entry?: EvidenceRecord,
+  ) =>
+    entry && (!claims.integrity || entry.evidence.integrity === claims.integrity)
+      ? entry.evidence
+      : claimedEvidence(
+          { name: index.name, version: claims.version },
+          claims,
+          trustOf(index.upstream),
+        )
+
+  const input = async (index: PackageIndex, claims: VersionClaims, evidence: Evidence) =>
+    inputFor(index, claims, evidence, historyOf(index, await book.known(index)))
+
+  /** Learns who published the releases that continuity compares this one with. */
+  const withPredecessors = async (
+    index: PackageIndex,
+    first: JudgeInput,
+  ): Promise<JudgeInput> => {
+    const releases = publisherPredecessors(policies, first).slice(0, PREDECESSORS)
+    if (releases.length === 0) return first
+    const looked = new Map<string, Evidence>()
+    for (const release of releases) {
+      const claims = index.versions.get(release.version)
+      if (!claims?.integrity) continue
+      const evidence = await book.gather(index, claims, claims.integrity)
+      looked.set(release.version, evidence)
+      if (evidence.provenance.state === 'verified') break
+    }
+    const history = historyOf(index, await book.known(index)).map(release => {
+      const evidence = looked.get(release.version)
+      return evidence && !release.provenance
+        ? { ...release, provenance: evidence.provenance.state }
+        : release
+    })
+    return { ...first, history }
+  }
+
+  return {
+    /** What the policy judges this version by; asks for predecessors where continuity wants them. */
+    inputFor: async (index: PackageIndex, claims: VersionClaims, evidence: Evidence) =>
+      withPredecessors(index, await input(index, claims, evidence)),
+
+    judge: (judged: JudgeInput): Verdict => judge(policies, judged, now()),
+
+    standingEvidence: async (index: PackageIndex, claims: VersionClaims): Promise<Evidence> =>
+      standingEvidence(index, claims, (await book.known(index)).get(claims.version)),
+
+    /** Judges every version by claims and remembered facts; makes no request and no cryptography. */
+    standing: async (index: PackageIndex): Promise<Standing> => {
+      const known = await book.known(index)
+      const history = historyOf(index, known)
+      const at = now()
+      const breathe = openPace()
+      const refused = new Map<string, Verdict>()
+      let changesAt = Number.POSITIVE_INFINITY
+      for (const claims of index.versions.values()) {
+        const evidence = standingEvidence(index, claims, known.get(claims.version))
+        const verdict = judge(policies, inputFor(index, claims, evidence, history), at)
+        if (verdict.decision === 'refuse') refused.set(claims.version, verdict)
+        if (verdict.changesAt) changesAt = Math.min(changesAt, Date.parse(verdict.changesAt))
+        await breathe()
+      }
+      return { index, refused, changesAt }
+    },
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * Packuments: asked of the upstream when they are older than the time to live, kept through an
+ * upstream's absence, and watched, so that we know which versions appeared under our eyes.
+ */
+import { LRUCache } from 'lru-cache'
+import { AttestryError, isAttestryError, messageOf } from '../errors.ts'
+import type { Store } from '../store/store.ts'
+import type { Integrity, Sighting } from '../types.ts'
+import type { PackumentAnswer, Upstream } from '../upstream/upstream.ts'
+import { openFlights } from './flights.ts'
+import type { Manifest } from './claims.ts'
+import {
+  indexWeight,
+  loadText,
+  manifestAt,
+  readClaims,
+  slicePackument,
+  storeText,
+  type PackageIndex,
+  type Packument,
+} from './package-index.ts'
+
+/** What is kept of a package between runs, in the collection `package`. */
+type PackageRecord = {
+  readonly upstream: string
+  readonly raw: Integrity
+  readonly etag?: string
+  readonly lastModified?: string
+  readonly lookedAt: string
+  readonly fetchedAt: number
+  readonly versions: readonly string[]
+  readonly appeared: Readonly<Record<string, Sighting>>
+}
+
+export type PackagesOptions = {
+  readonly store: Store
+  readonly upstreamFor: (name: string) => Upstream
+  readonly now: () => Date
+  /** Milliseconds after which the upstream is asked again. */
+  readonly ttl: number
+  /** Milliseconds for which an unreachable upstream's last word still serves. */
+  readonly staleIfError: number
+  /** Milliseconds for which "there is no such package" is remembered. */
+  readonly negativeTtl: number
+  /** Bytes of claims held in memory. */
+  readonly memory: number
+  readonly onStale?: (name: string, upstream: string, error: unknown) => void
+  readonly onFresh?: (index: PackageIndex) => void
+}
+
+type Claims = Awaited<ReturnType<typeof readClaims>>
+
+export type Packages = ReturnType<typeof openPackages>
+
+/** After a failure the upstream is left alone for this long (milliseconds) where we have an answer. */
+const COOL_DOWN = 5_000
+
+const notFound = (name: string, upstream: string) =>
+  new AttestryError('ENOTFOUND', `The upstream ${upstream} has no package ${name}.`)
+
+/** Failures of the upstream for which its last word may stand in. */
+const standsIn = (error: unknown) =>
+  isAttestryError(error) && error.code.startsWith('EUPSTREAM') && error.code !== 'EUPSTREAMAUTH'
+
+export const openPackages = (options: PackagesOptions) => {
+  const { store, upstreamFor, ttl, staleIfError, negativeTtl } = options
+  const now = () => options.now().getTime()
+  const indexes = new LRUCache<string, PackageIndex>({
+    maxSize: options.memory,
+    sizeCalculation: indexWeight,
+  })
+  const missing = new LRUCache<string, true>({ max: 10_000, ttl: Math.max(1, negativeTtl) })
+  /** Texts that were just read; an install asks for many versions of few packages at a time. */
+  const texts = new LRUCache<string, Packument>({
+    maxSize: Math.ceil(options.memory / 4),
+    sizeCalculation: ({ text, versions }) => text.length + 200 * versions.size + 1,
+  })
+  const reading = openFlights<Packument>()
+  const resting = new Map<string, number>()
+  const flight = openFlights<PackageIndex>()
+
+  const remembered = (name: string) => store.records.get<PackageRecord>('package', name)
+
+  const indexOf = (name: string, kept: PackageRecord, read: Claims): PackageIndex => {
+    const { upstream, raw, lookedAt, fetchedAt, appeared } = kept
+    const { claims: versions, distTags } = read
+    return {
+      name,
+      upstream,
+      raw,
+      distTags,
+      versions,
+      lookedAt,
+      fetchedAt,
+      appeared,
+      stale: false,
+    }
+  }
+
+  /** Versions that were not there at our last look appeared between then and now. */
+  const watch = (kept: PackageRecord | undefined, versions: readonly string[], at: number) => {
+    if (!kept) return {}
+    const before = new Set(kept.versions)
+    const absentAt = new Date(kept.fetchedAt).toISOString()
+    const fresh = versions.filter(version => !before.has(version))
+    const seen = { firstSeen: new Date(at).toISOString(), absentAt }
+    return { ...Object.fromEntries(fresh.map(version => [version, seen])), ...kept.appeared }
+  }
+
+  const accept = async (
+    name: string,
+    upstream: Upstream,
+    kept: PackageRecord | undefined,
+    answer: PackumentAnswer & { kind: 'found' },
+  ) => {
+    const at = now()
+    const read = await readClaims(answer.body, name)
+    const versions = [...read.claims.keys()]
+    const next: PackageRecord = {
+      upstream: upstream.name,
+      raw: await storeText(store.blobs, answer.body),
+      ...(answer.etag && { etag: answer.etag }),
+      ...(answer.lastModified && { lastModified: answer.lastModified }),
+      lookedAt: kept?.lookedAt ?? new Date(at).toISOString(),
+      fetchedAt: at,
+      versions,
+      appeared: watch(kept, versions, at),
+    }
+    await store.records.put('package', name, next)
+    const index = indexOf(name, next, read)
+    options.onFresh?.(index)
+    return index
+  }
+
+  /** Asks the upstream; `held` is what we have, with its text at hand. */
+  const refresh = async (name: string, held: PackageIndex | undefined) => {
+    const upstream = upstreamFor(name)
+    const record = await remembered(name)
+    // a name that now belongs to another upstream starts afresh: nothing of the old one may serve
+    const kept = record?.upstream === upstream.name ? record : undefined
+    const validators =
+      kept && held
+        ? {
+            ...(kept.etag && { etag: kept.etag }),
+            ...(kept.lastModified && { lastModified: kept.lastModified }),
+          }
+        : undefined
+    const answer = await upstream.packument(name, validators)
+    if (answer.kind === 'missing') {
+      missing.set(name, true)
+      throw notFound(name, upstream.name)
+    }
+    if (answer.kind === 'not-modified') {
+      if (!kept || !held)
+        throw new AttestryError(
+          'EUPSTREAMDATA',
+          `The upstream ${upstream.name} answered 304 for ${name} although nothing was asked conditionally.`,
+        )
+      const fetchedAt = now()
+      await store.records.put('package', name, { ...kept, fetchedAt })
+      return { ...held, fetchedAt, stale: false }
+    }
+    return accept(name, upstream, kept, answer)
+  }
+
+  const held = async (name: string): Promise<PackageIndex | undefined> => {
+    const index = indexes.get(name)
+    if (index) return index
+    const kept = await remembered(name)
+    if (!kept || kept.upstream !== upstreamFor(name).name) return undefined
+    const text = await loadText(store.blobs, kept.raw)
+    return text && indexOf(name, kept, await readClaims(text, name))
+  }
+
+  const look = async (name: string, maxAge: number): Promise<PackageIndex> => {
+    const upstream = upstreamFor(name)
+    const have = await held(name)
+    const age = have ? now() - have.fetchedAt : Number.POSITIVE_INFINITY
+    if (have && age <= maxAge) {
+      indexes.set(name, have)
+      return have
+    }
+    const usable = have && age <= staleIfError
+    try {
+      if (usable && (resting.get(upstream.name) ?? 0) > now()) {
+        return { ...have, stale: true }
+      }
+      const index = await refresh(name, have)
+      indexes.set(name, index)
+      return index
+    } catch (error) {
+      if (!usable || !standsIn(error)) throw error
+      resting.set(upstream.name, now() + COOL_DOWN)
+      options.onStale?.(name, upstream.name, messageOf(error))
+      return { ...have, stale: true }
+    }
+  }
+
+  /** The packument's text; asked anew of the upstream when the store no longer has it. */
+  const loadPackument = async (index: PackageIndex): Promise<Packument> => {
+    const text = await loadText(store.blobs, index.raw)
+    if (text) return slicePackument(text, index.name)
+    indexes.delete(index.name)
+    const again = await look(index.name, 0)
+    const fresh = await loadText(store.blobs, again.raw)
+    if (fresh) return slicePackument(fresh, index.name)
+    const message = `The packument of ${index.name} could not be kept; the store has no room for it.`
+    throw new AttestryError('ESTORE', message)
+  }
+
+  const packument = async (index: PackageIndex): Promise<Packument> => {
+    const cached = texts.get(index.raw)
+    if (cached) return cached
+    const loaded = await reading(index.raw, () => loadPackument(index))
+    texts.set(index.raw, loaded)
+    return loaded
+  }
+
+  return {
+    /**
+     * The package as the upstream has it now, or as it was at most `maxAge` milliseconds ago.
+     * Throws ENOTFOUND, or what the upstream's failure was when there is nothing to stand in.
+     */
+    get: async (name: string, maxAge = ttl): Promise<PackageIndex> => {
+      const index = indexes.get(name)
+      if (index && now() - index.fetchedAt <= maxAge) return index
+      if (missing.has(name)) throw notFound(name, upstreamFor(name).name)
+      return flight(`${name} ${maxAge === ttl ? '' : maxAge}`, () => look(name, maxAge))
+    },
+
+    packument,
+
+    /** One version's manifest as the upstream gave it. */
+    manifest: async (index: PackageIndex, version: string): Promise<Manifest> => {
+      const { text, versions } = await packument(index)
+      const slice = versions.get(version)
+      if (slice) return manifestAt(text, slice, index.name)
+      throw new AttestryError('ENOTFOUND', `${index.name} has no version ${version}.`)
+    },
+  }
+}

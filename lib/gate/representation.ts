@@ -1,0 +1,220 @@
+/**
+ * A packument as clients get it: versions the policy refuses taken out, dist-tags re-pointed, the
+ * refused ones named in `policyRestrictions` (npm-pick-manifest shows that text), addresses
+ * rewritten to ours, serialized and compressed once. One version at a time, so that memory holds
+ * the input and the compressed output and little else.
+ */
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createGzip, type Gzip } from 'node:zlib'
+import type { Verdict } from '../types.ts'
+import { record, type Manifest } from './claims.ts'
+import { repointDistTags, type DistTags } from './dist-tags.ts'
+import { parseSlice } from './json-slices.ts'
+import type { Standing } from './judge.ts'
+import { openPace } from './pace.ts'
+import { manifestAt, type Packument } from './package-index.ts'
+
+/** `full`: application/json. `abbreviated`: application/vnd.npm.install-v1+json. */
+export type Form = 'full' | 'abbreviated'
+
+export type Representation = {
+  readonly form: Form
+  /** Strong validator over the form and the bytes, which hold the public URL and the policy's effect. */
+  readonly etag: string
+  /** The document, gzipped. */
+  readonly gzip: Buffer
+  /** Bytes before compression. */
+  readonly size: number
+  readonly distTags: DistTags
+  readonly shown: number
+  readonly modified?: string
+}
+
+export type Addresses = {
+  /** Ends with a slash. */
+  readonly publicUrl: string
+}
+
+/** What an abbreviated manifest keeps: npm's package-metadata document and what clients really read. */
+const ABBREVIATED = [
+  'name',
+  'version',
+  'deprecated',
+  'dependencies',
+  'optionalDependencies',
+  'devDependencies',
+  'bundleDependencies',
+  'bundledDependencies',
+  'peerDependencies',
+  'peerDependenciesMeta',
+  'acceptDependencies',
+  'bin',
+  'directories',
+  'dist',
+  'engines',
+  'os',
+  'cpu',
+  'libc',
+  'funding',
+  'hasInstallScript',
+  '_hasShrinkwrap',
+  '_npmUser',
+] as const
+
+export const tarballUrl = ({ publicUrl }: Addresses, name: string, version: string): string =>
+  `${publicUrl}${name}/-/${name.slice(name.indexOf('/') + 1)}-${version}.tgz`
+
+/** npm takes only the path of this URL and asks it of the registry (pacote lib/registry.js). */
+const attestationsUrl = ({ publicUrl }: Addresses, name: string, version: string): string =>
+  `${publicUrl}-/npm/v1/attestations/${name}@${version}`
+
+export const whyUrl = ({ publicUrl }: Addresses, name: string, version: string): string =>
+  `${publicUrl}-/attestry/why/${name}@${version}`
+
+/** A version's manifest with our addresses in place of the upstream's. */
+export const rewriteManifest = (
+  manifest: Manifest,
+  name: string,
+  version: string,
+  addresses: Addresses,
+): Manifest => {
+  const dist = record(manifest['dist'])
+  const tarball = tarballUrl(addresses, name, version)
+  const url = attestationsUrl(addresses, name, version)
+  const attestations = { ...record(dist['attestations']), url }
+  return {
+    ...manifest,
+    dist: { ...dist, tarball, ...(dist['attestations'] !== undefined && { attestations }) },
+  }
+}
+
+const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall']
+
+const abbreviate = (manifest: Manifest): Manifest => {
+  const scripts = record(manifest['scripts'])
+  const kept = Object.fromEntries(
+    ABBREVIATED.filter(key => manifest[key] !== undefined).map(key => [key, manifest[key]]),
+  )
+  return INSTALL_SCRIPTS.some(script => scripts[script] !== undefined)
+    ? { ...kept, hasInstallScript: true }
+    : kept
+}
+
+/** The text npm prints above "due to policy violations"; bounded, the newest refusals first. */
+const restrictionsOf = (
+  name: string,
+  refused: ReadonlyMap<string, Verdict>,
+  addresses: Addresses,
+) => {
+  const newest = [...refused].toReversed()
+  const lines = newest.slice(0, 5).map(([version, verdict]) => {
+    const reasons = verdict.reasons.map(reason => `${reason.code}: ${reason.message}`).join(' ')
+    return `${name}@${version} ${reasons} See ${whyUrl(addresses, name, version)}`
+  })
+  const more = newest.length > 5 ? [`${newest.length - 5} more versions are refused.`] : []
+  return {
+    message: [...lines, ...more].join('\n'),
+    versions: Object.fromEntries(
+      newest.map(([version]) => [version, { name, version } as const]),
+    ),
+  }
+}
+
+/** Takes text piece by piece; hashes and compresses on the way. */
+const openSink = () => {
+  const hash = createHash('sha256')
+  const gzip: Gzip = createGzip({ level: 6 })
+  const chunks: Buffer[] = []
+  gzip.on('data', (chunk: Buffer) => chunks.push(chunk))
+  let size = 0
+  let pending = ''
+  const flush = async () => {
+    const bytes = Buffer.from(pending)
+    pending = ''
+    size += bytes.length
+    hash.update(bytes)
+    if (!gzip.write(bytes)) await once(gzip, 'drain')
+  }
+  return {
+    write: (text: string): Promise<void> | undefined => {
+      pending += text
+      return pending.length < 64 * 1024 ? undefined : flush()
+    },
+    end: async () => {
+      await flush()
+      const ended = once(gzip, 'end')
+      gzip.end()
+      await ended
+      return { digest: hash.digest('base64url'), size, gzip: Buffer.concat(chunks) }
+    },
+  }
+}
+
+const TOP_ABBREVIATED = new Set(['name', 'dist-tags', 'versions'])
+/** Ours to say, not the upstream's. */
+const TOP_DROPPED = new Set(['policyRestrictions'])
+
+/** `packument` is the upstream's text that `standing.index` was read from. */
+export const buildRepresentation = async (
+  packument: Packument,
+  standing: Standing,
+  form: Form,
+  addresses: Addresses,
+): Promise<Representation> => {
+  const { index, refused } = standing
+  const { name } = index
+  const { text, top, versions } = packument
+  const shown = new Set([...versions.keys()].filter(version => !refused.has(version)))
+  const distTags = repointDistTags(index.distTags, shown)
+  const timeSlice = top.get('time')
+  const time = timeSlice ? manifestAt(text, timeSlice, name) : {}
+  const modified = typeof time['modified'] === 'string' ? time['modified'] : undefined
+  const breathe = openPace()
+  const sink = openSink()
+  let separator = '{'
+  const member = (key: string, value: string) => {
+    const piece = `${separator}${JSON.stringify(key)}:${value}`
+    separator = ','
+    return sink.write(piece)
+  }
+  const writeVersions = async () => {
+    let between = ''
+    await member('versions', '{')
+    for (const [version, slice] of versions) {
+      if (!shown.has(version)) continue
+      const manifest = manifestAt(text, slice, name)
+      const rewritten = rewriteManifest(manifest, name, version, addresses)
+      const json = JSON.stringify(form === 'full' ? rewritten : abbreviate(rewritten))
+      await sink.write(`${between}${JSON.stringify(version)}:${json}`)
+      between = ','
+      await breathe()
+    }
+    await sink.write('}')
+  }
+  for (const [key, slice] of top) {
+    if (TOP_DROPPED.has(key) || (form === 'abbreviated' && !TOP_ABBREVIATED.has(key))) continue
+    if (key === 'versions') await writeVersions()
+    else if (key === 'dist-tags') await member(key, JSON.stringify(distTags))
+    else if (key === 'time') {
+      const kept = Object.entries(time).filter(([version]) => !refused.has(version))
+      await member(key, JSON.stringify(Object.fromEntries(kept)))
+    } else await member(key, JSON.stringify(parseSlice(text, slice)))
+  }
+  if (form === 'abbreviated' && modified) await member('modified', JSON.stringify(modified))
+  if (refused.size > 0) {
+    const restrictions = restrictionsOf(name, refused, addresses)
+    await member('policyRestrictions', JSON.stringify(restrictions))
+  }
+  await sink.write('}')
+  const { digest, size, gzip } = await sink.end()
+  return {
+    form,
+    etag: `"${form === 'full' ? 'f' : 'a'}-${digest}"`,
+    gzip,
+    size,
+    distTags,
+    shown: shown.size,
+    ...(modified && { modified }),
+  }
+}

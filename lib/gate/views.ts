@@ -1,0 +1,101 @@
+/**
+ * Packuments as clients see them: the standing of every version and the finished bytes of each
+ * form, made once and sent until something they rest on changes.
+ */
+import { LRUCache } from 'lru-cache'
+import type { DistTags } from './dist-tags.ts'
+import type { Epochs } from './epochs.ts'
+import { openFlights } from './flights.ts'
+import type { Judges, Standing } from './judge.ts'
+import { repointDistTags } from './dist-tags.ts'
+import type { Packages } from './packages.ts'
+import type { PackageIndex } from './package-index.ts'
+import { buildRepresentation, type Form, type Representation } from './representation.ts'
+
+export type ViewsOptions = {
+  readonly packages: Packages
+  readonly judges: Judges
+  readonly epochs: Epochs
+  readonly now: () => Date
+  readonly publicUrl: string
+  /** Bytes of finished representations held in memory. */
+  readonly memory: number
+}
+
+type Made<T> = { readonly value: T; readonly epoch: number; readonly raw: string }
+
+export type Views = ReturnType<typeof openViews>
+
+export type ServedPackument = {
+  readonly standing: Standing
+  readonly representation: Representation
+  readonly stale: boolean
+}
+
+export const openViews = ({
+  packages,
+  judges,
+  epochs,
+  now,
+  publicUrl,
+  memory,
+}: ViewsOptions) => {
+  const standings = new LRUCache<string, Made<Standing>>({ max: 5_000 })
+  const finished = new LRUCache<string, Made<Representation> & { until: number }>({
+    maxSize: memory,
+    sizeCalculation: ({ value }) => value.gzip.length + 500,
+  })
+  const judging = openFlights<Made<Standing>>()
+  const building = openFlights<Representation>()
+
+  const current = (made: Made<unknown> | undefined, index: PackageIndex) =>
+    made !== undefined && made.epoch === epochs.of(index.name) && made.raw === index.raw
+
+  const standingOf = async (index: PackageIndex): Promise<Made<Standing>> => {
+    const have = standings.get(index.name)
+    if (have && current(have, index) && now().getTime() < have.value.changesAt) return have
+    const epoch = epochs.of(index.name)
+    const made = await judging(`${index.name} ${index.raw} ${epoch}`, async () => ({
+      value: await judges.standing(index),
+      epoch,
+      raw: index.raw,
+    }))
+    standings.set(index.name, made)
+    return made
+  }
+
+  const represent = async (index: PackageIndex, form: Form): Promise<Representation> => {
+    const { value: standing, epoch } = await standingOf(index)
+    const packument = await packages.packument(index)
+    const value = await buildRepresentation(packument, standing, form, { publicUrl })
+    const made = { value, epoch, raw: index.raw, until: standing.changesAt }
+    finished.set(`${form} ${index.name}`, made)
+    return value
+  }
+
+  return {
+    standing: async (name: string): Promise<Standing> =>
+      (await standingOf(await packages.get(name))).value,
+
+    packument: async (name: string, form: Form): Promise<ServedPackument> => {
+      const index = await packages.get(name)
+      const have = finished.get(`${form} ${name}`)
+      const { value: standing } = await standingOf(index)
+      const fits = have && current(have, index) && now().getTime() < have.until
+      const representation = fits
+        ? have.value
+        : await building(`${form} ${name} ${index.raw} ${epochs.of(name)}`, () =>
+            represent(index, form),
+          )
+      return { standing, representation, stale: index.stale }
+    },
+
+    distTags: async (name: string): Promise<DistTags> => {
+      const { value } = await standingOf(await packages.get(name))
+      const shown = [...value.index.versions.keys()].filter(
+        version => !value.refused.has(version),
+      )
+      return repointDistTags(value.index.distTags, new Set(shown))
+    },
+  }
+}

@@ -1,0 +1,131 @@
+/** The koa application: one route table, one place where errors become answers. */
+import Koa, { type Context } from 'koa'
+import { AttestryError, isAttestryError } from '../errors.ts'
+import type { Gate } from '../gate/gate.ts'
+import { loopHeaders } from '../upstream/loop.ts'
+import { clientOf } from './client.ts'
+import { errorAnswer } from './refusal.ts'
+import { routeOf, type Route } from './route.ts'
+import { sendManifest, sendPackument } from './send-packument.ts'
+import { sendTarball } from './send-tarball.ts'
+import { sendAnswer, sendJson } from './send.ts'
+import { sendWhy } from './why.ts'
+
+export type RequestRecord = {
+  readonly method: string
+  /** The kind of route, never the whole address: logout puts a token into it. */
+  readonly route: Route['kind']
+  readonly status: number
+  /** Milliseconds until the answer was ready to be sent. */
+  readonly duration: number
+  readonly client: ReturnType<typeof clientOf>
+}
+
+export type AppOptions = {
+  readonly gate: Gate
+  /** Identifies this process, so that an upstream that is ourselves is noticed. */
+  readonly instance: string
+  readonly version: string
+  readonly metrics?: () => Promise<{ readonly type: string; readonly text: string }>
+  readonly onRequest?: (record: RequestRecord) => void
+  /** Errors nobody raised on purpose. */
+  readonly onError?: (error: unknown) => void
+}
+
+const KEPT = 'public, max-age=300'
+
+const sendDocument = async (
+  ctx: Context,
+  what: string,
+  answer: Awaited<ReturnType<Gate['keys']>>,
+) => {
+  if (answer.kind === 'missing') {
+    throw new AttestryError('ENOTFOUND', `The upstream has no ${what}.`)
+  }
+  sendJson(ctx, 200, answer.body, KEPT)
+}
+
+export const openApp = (options: AppOptions): Koa => {
+  const { gate, instance, version, metrics, onRequest, onError } = options
+  const app = new Koa()
+  // a download that the client gave up is no error of ours
+  app.on('error', (error: NodeJS.ErrnoException) => {
+    const gone = ['ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET', 'EPIPE', 'ECANCELED']
+    if (!gone.includes(error.code ?? '')) onError?.(error)
+  })
+
+  const answer = async (ctx: Context, route: Route): Promise<void> => {
+    switch (route.kind) {
+      case 'packument':
+        return sendPackument(ctx, gate, route.name)
+      case 'tarball':
+        return sendTarball(ctx, gate, route.id)
+      case 'manifest':
+        return sendManifest(ctx, gate, route.name, route.versionOrTag)
+      case 'dist-tags':
+        return sendJson(ctx, 200, await gate.distTags(route.name), 'public, max-age=60')
+      case 'attestations':
+        return sendDocument(ctx, 'attestations', await gate.attestations(route.id))
+      case 'keys':
+        return sendDocument(ctx, 'registry keys', await gate.keys())
+      case 'why':
+        return sendWhy(ctx, gate, route.id)
+      case 'ping':
+        return sendJson(ctx, 200, {})
+      case 'live':
+        return sendJson(ctx, 200, { status: 'live' })
+      case 'ready':
+        await gate.check()
+        return sendJson(ctx, 200, { status: 'ready', policy: gate.policyDigest, version })
+      case 'metrics': {
+        if (!metrics) break
+        const { type, text } = await metrics()
+        ctx.set('cache-control', 'no-store')
+        ctx.body = text
+        ctx.set('content-type', type)
+        return
+      }
+      case 'index':
+        return sendJson(ctx, 200, { attestry: version, policy: gate.policyDigest })
+      case 'unknown':
+        break
+    }
+    throw new AttestryError('ENOTFOUND', `There is nothing at ${ctx.path}.`)
+  }
+
+  app.use(async ctx => {
+    const started = performance.now()
+    let kind: Route['kind'] = 'unknown'
+    ctx.set(loopHeaders.instance, instance)
+    try {
+      if (
+        ctx
+          .get(loopHeaders.via)
+          .split(',')
+          .some(id => id.trim() === instance)
+      ) {
+        throw new AttestryError('ELOOP', 'This request came from this server itself.')
+      }
+      const route = routeOf(ctx.req.url ?? '/')
+      kind = route.kind
+      if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
+        const message = `${ctx.method} is not taken at this address.`
+        throw route.kind === 'unknown'
+          ? new AttestryError('ENOTFOUND', message)
+          : new AttestryError('EMETHOD', message)
+      }
+      await answer(ctx, route)
+    } catch (error) {
+      const known = isAttestryError(error)
+      if (!known) onError?.(error)
+      const told = known
+        ? error
+        : new AttestryError('EINTERNAL', 'Something went wrong in this server.')
+      sendAnswer(ctx, errorAnswer(told))
+    }
+    const { method, status } = ctx
+    const duration = performance.now() - started
+    onRequest?.({ method, route: kind, status, duration, client: clientOf(ctx) })
+  })
+  return app
+}
