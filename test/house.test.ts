@@ -50,7 +50,7 @@ t.test('an import the wrong way is found, however it is written', async t => {
     ['lib/evidence/bundle.ts', `import {\n  verify,\n} from 'sigstore'`],
     ['lib/trust/keys.ts', `const { openGate } = await import('../gate/gate.ts')`],
     ['lib/upstream/npm.ts', `import '../store/store.ts'`],
-    ['lib/store/records.ts', `const x = new URL('../trust/keys.ts', import.meta.url)`],
+    ['lib/store/records.ts', `const x = new URL('../trust/root.json', import.meta.url)`],
     ['lib/gate/gate.ts', `import { route } from '../http/routes.ts'`],
     ['lib/gate/gate.ts', `type Io = import('../cli/io.ts').Io`],
     ['lib/http/routes.ts', `import { openStore } from '../store/store.ts'`],

@@ -54,13 +54,15 @@ export const rooms: Readonly<Record<string, Room>> = {
   'bin/': { imports: ['lib/cli/'] },
 }
 
-const quoted = `(['"\`])([^'"\`\\n]+)\\1`
+const quoted = `(['"])([^'"\\n]+)\\1`
 const forms = [
-  `\\b(?:from|import)\\s*\\(?\\s*${quoted}`,
+  // nothing quoted before it on its line, or it is prose
+  `^[^'"\`\\n]*\\b(?:from|import)\\s+${quoted}`,
+  `\\bimport\\(\\s*${quoted}`,
   `\\bnew URL\\(\\s*${quoted}\\s*,\\s*import\\.meta\\.url`,
   `\\bcreateRequire\\(import\\.meta\\.url\\)(?:\\.resolve)?\\(\\s*${quoted}`,
   `\\bimport\\.meta\\.resolve\\(\\s*${quoted}`,
-].map(source => new RegExp(source, 'g'))
+].map(source => new RegExp(source, 'gm'))
 
 const withoutComments = (source: string) =>
   source.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$|\s\/\/ .*$/gm, '')
