@@ -6,7 +6,7 @@ const cell = (text: string) => text.replaceAll('|', String.raw`\|`).replaceAll('
 const shown = ({ fallback }: SettingKey): string => {
   if (fallback === undefined) return ''
   if (Array.isArray(fallback)) return `\`[${fallback.join(', ')}]\``
-  return `\`${String(fallback)}\``
+  return `\`${typeof fallback === 'string' ? fallback : JSON.stringify(fallback)}\``
 }
 
 const row = (key: SettingKey): string => {

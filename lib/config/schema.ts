@@ -77,7 +77,7 @@ const upstream = z.strictObject({
       "Other origins that this upstream's packuments may name for tarballs, as in `https://files.example`. Never sent credentials.",
     )
     .register(leafInfo, { type: 'list of origins', list: true })
-    .default([]),
+    .prefault([]),
 })
 
 /** The upstream's name is part of log lines, metrics and variables. */
@@ -195,9 +195,10 @@ export const settingsSchema = z
     limits: z
       .strictObject({
         packument: size('Largest packument, decompressed.', memory).prefault('128MiB'),
-        tarball: size('Largest tarball.', { min: bytes('1KiB'), max: bytes('64GiB') }).prefault(
-          '512MiB',
-        ),
+        tarball: size('Largest tarball, as it is downloaded.', {
+          min: bytes('1KiB'),
+          max: bytes('64GiB'),
+        }).prefault('512MiB'),
         unpacked: size('Largest content of a tarball.', {
           min: bytes('1KiB'),
           max: bytes('256GiB'),
@@ -225,7 +226,7 @@ export const settingsSchema = z
       .prefault({}),
     log: z
       .strictObject({
-        level: choice('What is logged.', [
+        level: choice('The least severe kind of entry that is logged.', [
           'fatal',
           'error',
           'warn',

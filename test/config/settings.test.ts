@@ -1,0 +1,347 @@
+import { readFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { inspect } from 'node:util'
+import t from 'tap'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import type { Environment } from '../../lib/config/environment.ts'
+import { settingsJsonSchema } from '../../lib/config/json-schema.ts'
+import { settingKeys, variableName } from '../../lib/config/keys.ts'
+import { settingsTable } from '../../lib/config/reference.ts'
+import { branches } from '../../lib/config/schema-walk.ts'
+import { settingsSchema } from '../../lib/config/schema.ts'
+import { hidden } from '../../lib/config/secret.ts'
+import { loadSettings, publicUrlOf, type Overrides } from '../../lib/config/settings.ts'
+import { AttestryError } from '../../lib/errors.ts'
+import { npmRegistry } from '../../lib/upstream/default-registry.ts'
+
+const root = resolve(import.meta.dirname, '../..')
+const text = (path: string) => readFile(join(root, path), 'utf8')
+
+type Said = { message: string; source?: string; line?: number; column?: number }
+
+/** A folder with these files, and what loading the settings there gives. */
+const at = (t: Tap, files: Record<string, string> | string = {}) => {
+  const cwd = t.testdir(typeof files === 'string' ? { 'attestry.yaml': files } : files)
+  const load = (env: Environment = {}, overrides: Overrides = {}, file?: string) =>
+    loadSettings({ env, cwd, overrides, ...(file !== undefined && { file }) })
+  const complaints = async (...args: Parameters<typeof load>): Promise<Said[]> => {
+    const error: unknown = await load(...args).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    if (!(error instanceof AttestryError) || error.code !== 'ECONFIG')
+      throw new Error('wanted ECONFIG', { cause: error })
+    return error.details['complaints'] as Said[]
+  }
+  return { cwd, load, complaints }
+}
+type Tap = { testdir: (fixture: Record<string, string>) => string }
+
+t.test('without a file everything has its default', async t => {
+  const { cwd, load } = at(t)
+  const settings = await load()
+  t.match(settings, {
+    listen: { host: '127.0.0.1', port: 4877 },
+    publicUrl: 'http://127.0.0.1:4877/',
+    publicUrlGiven: false,
+    upstreams: [{ name: 'npm', url: npmRegistry, timeout: 30_000, retries: 2 }],
+    trust: { roots: [{ kind: 'public-good' }] },
+    policies: [],
+    storage: { path: join(cwd, '.attestry') },
+    limits: { packument: 134_217_728, tarball: 536_870_912, keys: 262_144 },
+  })
+  t.equal(settings.file, undefined)
+  t.ok(settings.verification.workers >= 1)
+})
+
+t.test('config/attestry.yaml is exactly the defaults, and shows every key', async t => {
+  const shipped = await text('config/attestry.yaml')
+  const { file, ...written } = await at(t, shipped).load()
+  t.match(file, /attestry\.yaml$/)
+  t.strictSame(written, await at(t).load())
+  // what has no default stands in a comment; taking the comment signs away must give known keys
+  for (const { path } of settingKeys) {
+    const key = path.at(-1) ?? ''
+    t.match(shipped, new RegExp(String.raw`^ *(# )? *${key}:`, 'm'), path.join('.'))
+  }
+})
+
+t.test('config/example.attestry.yaml uses every key', async t => {
+  const example = await text('config/example.attestry.yaml')
+  const used = new Set<string>()
+  const walk = (value: unknown, path: readonly string[]) => {
+    const name = path
+      .map((part, i) => (i === 1 && path[0] === 'upstreams' ? '*' : part))
+      .join('.')
+    used.add(name)
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return
+    for (const [key, inner] of Object.entries(value)) walk(inner, [...path, key])
+  }
+  walk(parse(example), [])
+  for (const { path } of settingKeys) t.ok(used.has(path.join('.')), path.join('.'))
+
+  const names = [...example.matchAll(/\.\/[\w.-]+\.(?:pem|json|yaml)/g)].map(m => m[0])
+  const files = Object.fromEntries(names.map(name => [name.slice(2), 'content']))
+  const env = { MIRROR_USER: 'u', MIRROR_PASSWORD: 'p', ACME_TOKEN: 'a' }
+  const settings = await at(t, { ...files, 'attestry.yaml': example }).load(env)
+  t.strictSame(
+    settings.upstreams.map(u => u.name),
+    ['npm', 'acme'],
+  )
+  t.equal(settings.upstreams[1]?.token?.reveal(), 'a')
+})
+
+t.test('the JSON Schema in config/ is the one the settings give', async t => {
+  const schema = settingsJsonSchema()
+  t.strictSame(JSON.parse(await text('config/attestry.schema.json')), schema)
+  const count = (node: unknown, at: readonly string[] = []): string[] => {
+    const object = node as { properties?: object; additionalProperties?: unknown }
+    if (object.properties)
+      return Object.entries(object.properties).flatMap(([k, v]) => count(v, [...at, k]))
+    if (typeof object.additionalProperties === 'object')
+      return count(object.additionalProperties, [...at, '*'])
+    return [at.join('.')]
+  }
+  t.strictSame(count(schema).sort(), settingKeys.map(k => k.path.join('.')).sort())
+})
+
+t.test('the table in docs/configuration.md is the one the settings give', async t => {
+  const plain = (markdown: string) =>
+    markdown.replaceAll(/ +/g, ' ').replaceAll(/-{3,}/g, '---').trim()
+  const [, table = ''] = (await text('docs/configuration.md')).split('## Every key')
+  t.equal(plain(table), plain(settingsTable()))
+})
+
+t.test('every key says what it does, and every mapping is closed', async t => {
+  for (const { path, description } of settingKeys)
+    t.match(description, /^\S.{15,}\.$/s, path.join('.'))
+  const closed = (schema: z.core.$ZodType, name: string): void => {
+    for (const inner of branches(schema)) {
+      if (inner instanceof z.ZodRecord) closed(inner.valueType, `${name}.*`)
+      if (!(inner instanceof z.ZodObject)) continue
+      t.equal(inner.safeParse({ 'no such key': 1 }).success, false, name)
+      for (const [key, child] of Object.entries(inner.shape)) closed(child, `${name}.${key}`)
+    }
+  }
+  closed(settingsSchema, 'settings')
+})
+
+t.test('where the file is', async t => {
+  const { cwd, load } = at(t, { 'attestry.yaml': 'listen: 1', 'b.yaml': 'listen: 2' })
+  t.equal((await load()).listen.port, 1)
+  t.equal((await load({ ATTESTRY_CONFIG: 'b.yaml' })).listen.port, 2)
+  t.equal((await load({ ATTESTRY_CONFIG: 'b.yaml' }, {}, 'attestry.yaml')).listen.port, 1)
+  await t.rejects(load({}, {}, 'missing.yaml'), { code: 'ECONFIG' })
+  await t.rejects(load({ ATTESTRY_CONFIG: 'missing.yaml' }), { code: 'ECONFIG' })
+  await t.rejects(load({}, {}, '.'), { code: 'ECONFIG' }, 'a folder')
+  t.equal((await load()).file, join(cwd, 'attestry.yaml'))
+})
+
+t.test('variables win over the file, the command line over variables', async t => {
+  const { load } = at(
+    t,
+    'listen: 1\nlog: { level: warn }\ncache: { recheck: 1m, negativeTtl: 1m }',
+  )
+  const env = { ATTESTRY_LISTEN: '[::1]:2', ATTESTRY_CACHE_RECHECK: '2m' }
+  t.match(await load(env), {
+    listen: { host: '::1', port: 2 },
+    cache: { recheck: 120_000, negativeTtl: 60_000 },
+    log: { level: 'warn' },
+  })
+  t.match(await load(env, { listen: '0.0.0.0:3', upstream: 'http://127.0.0.1:9/x' }), {
+    listen: { host: '0.0.0.0', port: 3 },
+    publicUrl: 'http://127.0.0.1:3/',
+    upstreams: [{ name: 'npm', url: 'http://127.0.0.1:9/x/' }],
+  })
+})
+
+t.test('every key has a variable that sets it', async t => {
+  const files = { 'a.txt': '', 'b.txt': '' }
+  const values: Record<string, string> = {
+    listen: '127.0.0.1:5',
+    publicUrl: 'https://x.example/y',
+    'upstreams.*.url': 'https://x.example/',
+    'upstreams.*.registryKeys': 'file:a.txt',
+    'upstreams.*.ca': 'a.txt',
+    'upstreams.*.tarballOrigins': 'https://a.example,https://b.example',
+    'trust.roots': 'public-good,file:a.txt',
+    policies: 'a.txt, b.txt',
+    'storage.path': 'store',
+    'verification.workers': '3',
+    'log.level': 'debug',
+    'log.format': 'json',
+  }
+  const { cwd, load } = at(t, files)
+  const before = await load()
+  for (const key of settingKeys) {
+    const { path, type } = key
+    const name = path.join('.')
+    const variable = variableName(path).replace('<NAME>', 'NPM')
+    const kinds: Record<string, string> = { duration: '7s', size: '7MiB', 'whole number': '7' }
+    const value = values[name] ?? kinds[type] ?? 'word'
+    const pair = /username|password/.test(name)
+      ? { ATTESTRY_UPSTREAMS_NPM_USERNAME: 'u', ATTESTRY_UPSTREAMS_NPM_PASSWORD: 'p' }
+      : {}
+    t.notSame(await load({ ...pair, [variable]: value }), before, `${variable}=${value}`)
+  }
+  const some = await load({
+    ATTESTRY_POLICIES: 'a.txt, b.txt',
+    ATTESTRY_TRUST_ROOTS: 'file:a.txt',
+    ATTESTRY_UPSTREAMS_NPM_TOKEN: '${taken as it is}',
+  })
+  t.strictSame(some.policies, [join(cwd, 'a.txt'), join(cwd, 'b.txt')])
+  t.strictSame(some.trust.roots, [{ kind: 'file', file: join(cwd, 'a.txt') }])
+  t.equal(some.upstreams[0]?.token?.reveal(), '${taken as it is}')
+})
+
+t.test('a variable that names no setting is an error with the nearest names', async t => {
+  const { complaints, load } = at(t, 'upstreams: { npm: {}, our-own: { url: "http://x/" } }')
+  t.match(await complaints({ ATTESTRY_LISTN: '1' }), [
+    { source: 'ATTESTRY_LISTN', message: /ATTESTRY_LISTEN/ },
+  ])
+  t.match(await complaints({ ATTESTRY_UPSTREAMS_NMP_TOKEN: '1' }), [
+    { source: 'ATTESTRY_UPSTREAMS_NMP_TOKEN', message: /ATTESTRY_UPSTREAMS_NPM_TOKEN/ },
+  ])
+  const settings = await load({ ATTESTRY_UPSTREAMS_OUR_OWN_RETRIES: '5', ATTESTRYLIKE: 'x' })
+  t.equal(settings.upstreams[1]?.retries, 5)
+})
+
+t.test('a wrong value names its variable or flag', async t => {
+  const { complaints } = at(t, 'listen: 1')
+  t.match(await complaints({ ATTESTRY_LISTEN: 'here' }), [{ source: 'ATTESTRY_LISTEN' }])
+  t.match(await complaints({}, { listen: 'here' }), [{ source: '--listen' }])
+  t.match(await complaints({}, { policy: ['missing.yaml'] }), [{ source: '--policy' }])
+  t.match(await complaints({ ATTESTRY_POLICIES: 'missing.yaml' }), [
+    { source: 'ATTESTRY_POLICIES' },
+  ])
+})
+
+t.test('every mistake in the file has its place', async t => {
+  const { complaints } = at(
+    t,
+    `listen: 99999
+publicUrl: ftp://x/
+upstreams:
+  npm:
+    url: https://user:hunter2@x/
+    conections: 3
+    retries: 11
+    timeout: 30
+    ca: ./missing.pem
+    tarballOrigins: [here]
+  Other: { url: "http://x/" }
+
+trust: { roots: [{ fil: x }, unknown] }
+policies: [./missing.yaml]
+storage: { maxSize: 5, path: "" }
+cache: { recheck: 5x, packumentTtl: 900d }
+verification: { workers: 0 }
+log: { level: loud }
+polices: []
+`,
+  )
+  const said = await complaints()
+  const lines = [1, 2, 5, 6, 7, 8, 9, 10, 11, 13, 13, 13, 14, 15, 15, 16, 16, 17, 18, 19]
+  t.strictSame(
+    said.map(c => c.line ?? 0).sort((a, b) => a - b),
+    lines,
+  )
+  t.notMatch(JSON.stringify(said), /hunter2/)
+})
+
+t.test('settings that do not go together', async t => {
+  const of = (yaml: string) => at(t, yaml).complaints()
+  const one = 'upstreams:\n  npm:\n    '
+  t.match(await of(`${one}{ token: a, username: b, password: c }`), [{ line: 2, column: 3 }])
+  t.match(await of(`${one}{ username: b }`), [{ line: 2, column: 3 }])
+  t.match(await of('upstreams: { acme: {} }'), [{ line: 1, message: /url/ }])
+  t.match(await of('upstreams: {}'), [{ line: 1 }])
+  t.match(await of('trust: { roots: [] }'), [{ line: 1 }])
+  t.match(await of('- listen'), [{ line: 1, column: 1 }])
+  t.match(await of('storage: here'), [{ line: 1, column: 1 }])
+  t.match(
+    await at(t).complaints({ ATTESTRY_UPSTREAMS_NPM_USERNAME: 'b' }),
+    [{ source: 'ATTESTRY_UPSTREAMS_NPM_USERNAME' }],
+    'without a file',
+  )
+})
+
+t.test('URLs are normalised', async t => {
+  const { load } = at(
+    t,
+    'publicUrl: https://X.example/a\nupstreams: { npm: { url: "http://y.example:80/n/r", tarballOrigins: ["https://f.example/path"] } }',
+  )
+  t.match(await load(), {
+    publicUrl: 'https://x.example/a/',
+    publicUrlGiven: true,
+    upstreams: [{ url: 'http://y.example/n/r/', tarballOrigins: ['https://f.example'] }],
+  })
+  t.equal(publicUrlOf({ host: '0.0.0.0', port: 1 }), 'http://127.0.0.1:1/')
+  t.equal(publicUrlOf({ host: '::', port: 1 }), 'http://[::1]:1/')
+  t.equal(publicUrlOf({ host: 'npm.internal', port: 80 }), 'http://npm.internal:80/')
+})
+
+t.test('registry keys: tuf is another word for bundled', async t => {
+  const kind = async (value: string) =>
+    (await at(t, `upstreams: { npm: { registryKeys: ${value} } }`).load()).upstreams[0]
+      ?.registryKeys.kind
+  t.equal(await kind('tuf'), 'bundled')
+  t.equal(await kind('bundled'), 'bundled')
+  t.equal(await kind('none'), 'none')
+})
+
+t.test('paths in the file are relative to the file', async t => {
+  const { cwd, load } = at(t, {
+    'p.yaml': '',
+    'attestry.yaml': 'policies: [./p.yaml]\nstorage: { path: s }',
+  })
+  const settings = await loadSettings({ file: join(cwd, 'attestry.yaml'), env: {}, cwd: root })
+  t.strictSame(settings.policies, [join(cwd, 'p.yaml')])
+  t.equal(settings.storage.path, join(cwd, 's'))
+  t.equal((await load({ ATTESTRY_STORAGE_PATH: '/s' })).storage.path, '/s')
+})
+
+t.test('secrets are filled in from the environment, and never empty', async t => {
+  const { complaints, load } = at(t, 'upstreams:\n  npm:\n    token: "a-${TOKEN}-b"')
+  const settings = await load({ TOKEN: 'hunter2' })
+  t.equal(settings.upstreams[0]?.token?.reveal(), 'a-hunter2-b')
+  t.match(await complaints(), [{ line: 3, column: 5, message: /TOKEN is not set/ }])
+  t.match(await complaints({ TOKEN: '' }), [{ line: 3, column: 5, message: /empty/ }])
+  const elsewhere = at(t, 'storage: { path: "${HOME}/x" }')
+  t.match(await elsewhere.complaints({ HOME: '/h' }), [
+    { line: 1, message: /ATTESTRY_STORAGE_PATH/ },
+  ])
+  for (const wrong of [
+    '"${"',
+    '"${TOKEN"',
+    '"${}"',
+    '"${a b}"',
+    '"${toString}"',
+    '"two\\nlines"',
+  ])
+    t.match(await at(t, `upstreams: { npm: { token: ${wrong} } }`).complaints(), [{ line: 1 }])
+})
+
+t.test('a secret does not print, and settings do not change', async t => {
+  const { complaints, load } = at(t, 'upstreams: { npm: { token: hunter2 } }')
+  const settings = await load()
+  const token = settings.upstreams[0]?.token
+  const shown = [
+    inspect(settings, { depth: 9 }),
+    inspect(settings, { depth: 9, customInspect: false, showHidden: true }),
+    JSON.stringify(settings),
+    JSON.stringify(Object.entries(token ?? {})),
+  ]
+  for (const text of shown) t.notMatch(text, 'hunter2')
+  t.equal(String(token), hidden)
+  t.equal(inspect(token), hidden)
+  const change = settings as { listen: { port: number } }
+  t.throws(() => (change.listen.port = 1), TypeError)
+  t.throws(() => Object.assign(settings.upstreams[0] ?? {}, { url: 'x' }), TypeError)
+
+  const wrong = at(t, 'upstreams: { npm: { token: [hunter2], password: 12345678 } }')
+  t.notMatch(JSON.stringify(await wrong.complaints()), /hunter2|12345678/)
+  const two = { ATTESTRY_UPSTREAMS_NPM_TOKEN: 'hunter2\n' }
+  t.notMatch(JSON.stringify(await complaints(two)), /hunter2/)
+})
