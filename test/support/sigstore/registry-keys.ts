@@ -89,7 +89,7 @@ export const keysEndpoint = (keys: readonly LocalKey[]): KeysEndpoint => ({
   })),
 })
 
-/** A registry signature over `name@version:integrity` (docs.npmjs.com, "About registry signatures"). */
+/** A registry signature over `name@version:integrity` (npm documentation, "About registry signatures"). */
 export const registrySignature = (
   key: LocalKey,
   name: string,
