@@ -49,7 +49,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
     never: { modules: /^(koa|jackspeak|prom-client)$/, why: 'the gate knows no front end' },
   },
-  'lib/http/': { imports: [...words, 'lib/gate/', 'lib/observe/'] },
+  'lib/http/': { imports: [...words, 'lib/gate/', 'lib/observe/', 'lib/upstream/loop.ts'] },
   'lib/cli/': { imports: ['lib/'] },
   'bin/': { imports: ['lib/cli/'] },
 }
