@@ -24,9 +24,13 @@ export interface StagedBlob {
 export interface Blobs {
   stage(): Promise<StagedBlob>
   stat(integrity: Integrity): Promise<BlobInfo | undefined>
-  /** The whole blob; for small ones. */
+  /** The whole blob; for small ones. The bytes are shared with others: never write to them. */
   get(integrity: Integrity): Promise<Buffer | undefined>
-  /** A stream over the bytes `start` to `end` inclusive (HTTP range), or all of it. */
+  /**
+   * A stream over the bytes `start` to `end` inclusive (HTTP range), or all of it; it must be read
+   * or destroyed. `size` is the whole blob's. An `end` past the last byte means the last byte; a
+   * range that holds no byte of the blob is ESTORE.
+   */
   open(
     integrity: Integrity,
     range?: { readonly start: number; readonly end: number },

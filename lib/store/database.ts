@@ -1,0 +1,178 @@
+import { open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { DatabaseSync } from 'node:sqlite'
+import type { StatementSync } from 'node:sqlite'
+import { setTimeout as pause } from 'node:timers/promises'
+import { openCheckpointer } from './checkpointer.ts'
+import { applicationId, migrations } from './migrations.ts'
+import type { Lifetime } from './store-error.ts'
+import { assertOpen, refusal, sqliteCode, storeError } from './store-error.ts'
+import type { StoreLog } from './store-event.ts'
+import { syncBarrier } from './wal-sync.ts'
+
+/** How long a call waits for a lock that another process holds. */
+const patience = 5000
+/** SQLite's own waiting stops the whole thread, so it gets only this long at a time. */
+const busyTimeout = 4
+const pageSize = 4096
+
+export type Database = {
+  prepare(sql: string): StatementSync
+  /** Runs `work`, again while the database is locked. `doing` completes "Cannot …". */
+  read<T>(doing: string, work: () => T): Promise<T>
+  /** The same for one statement that writes about `bytes`; atomic, as a statement is. */
+  write<T>(doing: string, bytes: number, work: () => T): Promise<T>
+  /** The same for several statements, as one transaction. */
+  transaction<T>(doing: string, bytes: number, work: () => T): Promise<T>
+  /** Resolves when all writes so far would survive a loss of power. */
+  settled(): Promise<void>
+  close(): Promise<void>
+}
+
+const numberOf = (row: Record<string, unknown> | undefined, column: string): number =>
+  Number(row?.[column] ?? 0)
+
+const migrate = (database: DatabaseSync, path: string, now: () => Date): void => {
+  const owner = numberOf(database.prepare('PRAGMA application_id').get(), 'application_id')
+  const tables = numberOf(
+    database.prepare('SELECT count(*) AS tables FROM sqlite_master').get(),
+    'tables',
+  )
+  if (owner !== applicationId && (owner !== 0 || tables !== 0)) {
+    throw refusal(`${path} is a database of something else; move it away.`, { path })
+  }
+  database.exec(
+    `PRAGMA application_id = ${applicationId};
+     CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied TEXT NOT NULL) STRICT`,
+  )
+  const version = numberOf(
+    database.prepare('SELECT max(version) AS version FROM migrations').get(),
+    'version',
+  )
+  if (version > migrations.length) {
+    throw refusal(
+      `${path} has tables of version ${version}; this version knows up to ${migrations.length}. ` +
+        'Use the newer version that made it.',
+      { path, found: version, wanted: migrations.length },
+    )
+  }
+  const note = database.prepare('INSERT INTO migrations VALUES (?, ?)')
+  for (const [index, step] of migrations.entries()) {
+    if (index < version) continue
+    database.exec(step)
+    note.run(index + 1, now().toISOString())
+  }
+}
+
+const inTransaction = <T>(database: DatabaseSync, work: () => T): T => {
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    const result = work()
+    database.exec('COMMIT')
+    return result
+  } catch (error) {
+    // Some failures (a full disk) have rolled back already.
+    if (database.isTransaction) database.exec('ROLLBACK')
+    throw error
+  }
+}
+
+const connect = (path: string): DatabaseSync => {
+  const database = new DatabaseSync(path, { timeout: busyTimeout })
+  try {
+    const row = database.prepare('PRAGMA journal_mode = WAL').get()
+    if (row?.['journal_mode'] !== 'wal') {
+      throw refusal(
+        `${path} is on a file system without shared memory (WAL); use a local disk.`,
+      )
+    }
+    // NORMAL: commits survive kill -9 as they are; `settled` makes them survive a loss of power.
+    // The checkpointer takes the log away; SQLite itself only if that fails (64 MiB).
+    database.exec(
+      `PRAGMA synchronous = NORMAL;
+       PRAGMA wal_autocheckpoint = 16384;
+       PRAGMA journal_size_limit = 67108864;
+       PRAGMA cache_size = -16384;
+       PRAGMA trusted_schema = OFF`,
+    )
+    return database
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+const retrying = async <T>(
+  doing: string,
+  path: string,
+  work: () => T,
+  alive: () => void = () => undefined,
+): Promise<T> => {
+  const deadline = performance.now() + patience
+  for (let wait = 2; ; wait = Math.min(wait * 2, 50)) {
+    alive()
+    try {
+      return work()
+    } catch (error) {
+      const locked = sqliteCode(error) === 5
+      if (!locked || performance.now() > deadline) throw storeError(doing, path, error)
+    }
+    await pause(wait)
+  }
+}
+
+/**
+ * Opens or makes the database, brings its tables up to date, and refuses one that is not ours or
+ * newer than we are (ESTORE). Several processes may share it.
+ */
+export const openDatabase = async (
+  path: string,
+  lifetime: Lifetime,
+  { now, log }: { readonly now: () => Date; readonly log: StoreLog },
+): Promise<Database> => {
+  const database = await retrying('open the database', path, () => connect(path))
+  let walFile: FileHandle
+  try {
+    await retrying('prepare the database', path, () =>
+      inTransaction(database, () => migrate(database, path, now)),
+    )
+    // The log exists as long as a connection that has used it. SQLite takes its locks on other
+    // files, so that a second handle on this one disturbs none.
+    walFile = await open(`${path}-wal`, 'r+')
+  } catch (error) {
+    database.close()
+    throw storeError('open the database', path, error)
+  }
+  const synced = syncBarrier(walFile)
+  const checkpointer = openCheckpointer(path, detail =>
+    log({ event: 'background-failed', job: 'checkpoint', detail }),
+  )
+  const alive = () => assertOpen(lifetime)
+
+  const write = async <T>(doing: string, bytes: number, work: () => T): Promise<T> => {
+    const result = await retrying(doing, path, work, alive)
+    checkpointer.wrote(3 + Math.ceil(bytes / pageSize))
+    return result
+  }
+
+  return {
+    prepare: sql => database.prepare(sql),
+    read: (doing, work) => retrying(doing, path, work, alive),
+    write,
+    transaction: (doing, bytes, work) =>
+      write(doing, bytes, () => inTransaction(database, work)),
+    settled: async () => {
+      try {
+        await synced()
+      } catch (error) {
+        throw storeError('write to the database', path, error)
+      }
+    },
+    close: async () => {
+      await checkpointer.close()
+      await synced().catch(() => undefined)
+      await walFile.close()
+      database.close()
+    },
+  }
+}

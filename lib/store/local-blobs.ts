@@ -1,0 +1,192 @@
+import { Readable } from 'node:stream'
+import type { Integrity } from '../types.ts'
+import type { BlobFiles } from './blob-files.ts'
+import type { BlobIndex } from './blob-index.ts'
+import type { BlobMemory } from './blob-memory.ts'
+import { hexOf } from './blob-name.ts'
+import type { BlobReader } from './blob-reader.ts'
+import type { FileSystem } from './file-system.ts'
+import type { KeepBudget } from './staged-blob.ts'
+import { stageBlob } from './staged-blob.ts'
+import type { Lifetime } from './store-error.ts'
+import { assertOpen, refusal, storeError } from './store-error.ts'
+import type { Blobs, StagedBlob } from './store.ts'
+import type { TemporaryFiles } from './temporary-files.ts'
+
+export type LocalBlobsTools = {
+  readonly fs: FileSystem
+  readonly files: BlobFiles
+  readonly index: BlobIndex
+  readonly reader: BlobReader
+  readonly memory: BlobMemory
+  readonly temporary: TemporaryFiles
+  readonly lifetime: Lifetime
+  /** Blobs up to this size are kept in memory, and read whole. */
+  readonly memoryBlobMax: number
+  readonly budget: KeepBudget
+  /** Called after each commit; there may be too much now. */
+  readonly grown: () => void
+}
+
+export type LocalBlobs = Blobs & {
+  /** As `delete`; with `used`, only if nobody has used the blob since. */
+  remove(integrity: Integrity, used?: number): Promise<boolean>
+  /** True while a stream over this file is open in this process. */
+  isRead(hex: string): boolean
+  abortStaged(): Promise<void>
+}
+
+type Range = { readonly start: number; readonly end: number }
+
+const checkRange = ({ start, end }: Range, size: number): Range => {
+  const whole = Number.isSafeInteger(start) && Number.isSafeInteger(end)
+  if (whole && start >= 0 && start <= end && start < size) {
+    return { start, end: Math.min(end, size - 1) }
+  }
+  throw refusal(`Bytes ${start} to ${end} are not in a blob of ${size} bytes.`, {
+    start,
+    end,
+    size,
+  })
+}
+
+/** Blobs as files, behind a memory of small ones. */
+export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
+  const { files, index, reader, memory, lifetime } = tools
+  const staged = new Set<StagedBlob>()
+  const reading = new Map<string, number>()
+  // Changes with each removal, so that a load that began before one is not remembered after it.
+  let removals = 0
+
+  const load = async (integrity: Integrity, hex: string): Promise<Buffer | undefined> => {
+    const before = removals
+    const bytes = await reader.load(hex)
+    if (bytes === undefined) return undefined
+    if (removals === before && bytes.length <= tools.memoryBlobMax) memory.set(integrity, bytes)
+    index.touch(integrity)
+    return bytes
+  }
+
+  const fromMemory = (integrity: Integrity): Buffer | undefined => {
+    const bytes = memory.get(integrity)
+    if (bytes !== undefined) index.touch(integrity)
+    return bytes
+  }
+
+  const hold = (hex: string, stream: Readable): void => {
+    reading.set(hex, (reading.get(hex) ?? 0) + 1)
+    stream.once('close', () => {
+      const left = (reading.get(hex) ?? 1) - 1
+      if (left > 0) reading.set(hex, left)
+      else reading.delete(hex)
+    })
+  }
+
+  const streamOf = (bytes: Buffer, range?: Range) => {
+    const { start, end } = range
+      ? checkRange(range, bytes.length)
+      : { start: 0, end: bytes.length }
+    const part = range ? bytes.subarray(start, end + 1) : bytes
+    const stream = Readable.from(part.length > 0 ? [part] : [], { objectMode: false })
+    return { stream, size: bytes.length }
+  }
+
+  const openFile = async (integrity: Integrity, hex: string, range?: Range) => {
+    const found = await reader.open(hex)
+    if (found === undefined) return undefined
+    const { handle, size } = found
+    try {
+      const part = range && checkRange(range, size)
+      const stream = handle.createReadStream({ start: 0, ...part })
+      hold(hex, stream)
+      index.touch(integrity)
+      return { stream, size }
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  const remove = async (integrity: Integrity, used?: number): Promise<boolean> => {
+    const hex = hexOf(integrity)
+    const forget = () => {
+      removals += 1
+      memory.delete(integrity)
+      reader.forget(hex)
+    }
+    forget()
+    try {
+      return await files.remove(hex, used)
+    } catch (error) {
+      throw storeError('remove a blob', files.pathOf(hex), error)
+    } finally {
+      forget()
+    }
+  }
+
+  return {
+    stage: async () => {
+      assertOpen(lifetime)
+      const blob = await stageBlob(tools.temporary.next(), {
+        fs: tools.fs,
+        files,
+        index,
+        budget: tools.budget,
+        keepMax: tools.memoryBlobMax,
+        committed: (info, hex, { bytes, mark }) => {
+          if (bytes !== undefined) memory.set(info.integrity, bytes)
+          if (mark !== undefined) reader.proven(hex, mark)
+          tools.grown()
+        },
+        ended: ended => staged.delete(ended),
+      })
+      staged.add(blob)
+      if (lifetime.closed) {
+        await blob.abort()
+        assertOpen(lifetime)
+      }
+      return blob
+    },
+
+    stat: async integrity => {
+      assertOpen(lifetime)
+      const held = memory.get(integrity)
+      const size = held?.length ?? (await reader.sizeOf(hexOf(integrity)))
+      return size === undefined ? undefined : { integrity, size }
+    },
+
+    get: async integrity => {
+      assertOpen(lifetime)
+      return fromMemory(integrity) ?? (await load(integrity, hexOf(integrity)))
+    },
+
+    open: async (integrity, range) => {
+      assertOpen(lifetime)
+      const held = fromMemory(integrity)
+      if (held !== undefined) return streamOf(held, range)
+      const hex = hexOf(integrity)
+      const row = await index.get(hex)
+      if (row !== undefined && row.size <= tools.memoryBlobMax) {
+        const bytes = await load(integrity, hex)
+        return bytes && streamOf(bytes, range)
+      }
+      return await openFile(integrity, hex, range)
+    },
+
+    delete: async integrity => {
+      assertOpen(lifetime)
+      return await remove(integrity)
+    },
+
+    size: async () => {
+      assertOpen(lifetime)
+      return await index.total()
+    },
+
+    remove,
+    isRead: hex => reading.has(hex),
+    abortStaged: async () => {
+      await Promise.all([...staged].map(blob => blob.abort()))
+    },
+  }
+}

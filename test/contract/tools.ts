@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
+import type { Test } from 'tap'
+import { isAttestryError } from '../../lib/errors.ts'
+import type { Blobs, StagedBlob, Store } from '../../lib/store/store.ts'
+import type { AuditEntry, Integrity } from '../../lib/types.ts'
+
+export const MiB = 1024 * 1024
+
+export type OpenStore = (options?: {
+  /** Stores opened in one space share their data; without a name, the space is new and empty. */
+  readonly space?: string
+  /** Limit of all blobs together, in bytes. */
+  readonly maxBytes?: number
+}) => Promise<Store>
+
+export const integrityOf = (bytes: Uint8Array): Integrity =>
+  `sha512-${createHash('sha512').update(bytes).digest('base64')}`
+
+export const stageBytes = async (
+  blobs: Blobs,
+  bytes: Uint8Array,
+  chunk = 64 * 1024,
+): Promise<StagedBlob> => {
+  const staged = await blobs.stage()
+  for (let from = 0; from < bytes.length; from += chunk) {
+    await staged.write(bytes.subarray(from, from + chunk))
+  }
+  return staged
+}
+
+/** Stages, finishes and commits. */
+export const keepBytes = async (blobs: Blobs, bytes: Uint8Array): Promise<Integrity> => {
+  const staged = await stageBytes(blobs, bytes)
+  await staged.finish()
+  return (await staged.commit()).integrity
+}
+
+export const readAll = async (
+  blobs: Blobs,
+  integrity: Integrity,
+  range?: { readonly start: number; readonly end: number },
+): Promise<Buffer | undefined> => {
+  const opened = await blobs.open(integrity, range)
+  return opened && (await buffer(opened.stream))
+}
+
+export const listAll = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
+  const found: T[] = []
+  for await (const item of items) found.push(item)
+  return found
+}
+
+export const auditEntry = (name: string, rule = 'baseline#defaults'): AuditEntry => ({
+  at: '2026-01-02T03:04:05.678Z',
+  client: { address: '127.0.0.1', agent: 'npm/11.0.0' },
+  package: { name, version: '1.0.0' },
+  decision: 'refuse',
+  rule,
+  reasons: [{ code: 'DENIED', message: 'No.', wanted: 'a', found: 'b' }],
+  policyDigest: 'd'.repeat(64),
+  fresh: true,
+})
+
+/** The code of what `work` throws; `undefined` when it throws nothing. */
+export const codeOf = async (work: () => unknown): Promise<string | undefined> => {
+  try {
+    await work()
+    return undefined
+  } catch (error) {
+    return isAttestryError(error) ? error.code : `not ours: ${String(error)}`
+  }
+}
+
+/** Opens a store that is closed when the test ends. */
+export const use = async (
+  t: Test,
+  open: OpenStore,
+  options?: Parameters<OpenStore>[0],
+): Promise<Store> => {
+  const store = await open(options)
+  t.teardown(() => store.close())
+  return store
+}
+
+/** Reads a stream to its end, for those who want only what came with it. */
+export const drained = async <T extends Awaited<ReturnType<Blobs['open']>>>(
+  opened: T,
+): Promise<T> => {
+  opened?.stream.resume()
+  return opened
+}
