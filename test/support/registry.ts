@@ -60,8 +60,8 @@ export type Publication = {
   /** Registry signatures; default one by the sigstore's first key, where there is a sigstore. */
   readonly signed?: boolean | readonly Signature[]
   /**
-   * Provenance with the publish attestation beside it. `true` is by the default publisher; a
-   * publisher or options give another. Default none.
+   * Provenance with the publish attestation beside it, both signed when it was published. `true`
+   * is by the default publisher; a publisher or options give another. Default none.
    */
   readonly provenance?: true | GithubPublisher | Partial<ProvenanceOptions>
   /** These attestations exactly, instead of `provenance`. */
@@ -159,17 +159,20 @@ export const startRegistry = async (options: RegistryOptions = {}): Promise<Test
   const origin = `http://127.0.0.1:${port}`
   base = `${origin}${prefix}`
 
-  const attestationsFor = async (publication: Publication, integrity: string) => {
+  const attestationsFor = async (
+    publication: Publication,
+    integrity: string,
+    publishedAt: string,
+  ) => {
     if (publication.attestations !== undefined) return publication.attestations
     if (publication.provenance === undefined) return []
     if (sigstore === undefined) throw new Error('provenance needs a registry with a sigstore')
     const { name, version } = publication
-    const artifact = { name, version, integrity }
-    const given = provenanceFor(publication.provenance)
-    const signedAt = given.signedAt === undefined ? {} : { signedAt: given.signedAt }
+    const given = { signedAt: publishedAt, ...provenanceFor(publication.provenance) }
+    const artifact = { name, version, integrity, signedAt: given.signedAt }
     const registry = options.registryName ?? origin
     return Promise.all([
-      sigstore.attestPublish({ ...artifact, ...signedAt, registry }),
+      sigstore.attestPublish({ ...artifact, registry }),
       sigstore.attestProvenance({ ...artifact, ...given }),
     ])
   }
@@ -180,6 +183,7 @@ export const startRegistry = async (options: RegistryOptions = {}): Promise<Test
     const integrity = integrityOf(tarball)
     const claimed = 'integrity' in publication ? publication.integrity : integrity
     const minute = new Date(Date.UTC(2026, 0, 1, 0, published++)).toISOString()
+    const publishedAt = publication.publishedAt ?? minute
     const signatures =
       typeof signed !== 'boolean'
         ? signed
@@ -199,9 +203,9 @@ export const startRegistry = async (options: RegistryOptions = {}): Promise<Test
       tarball,
       integrity: claimed,
       shasum: createHash('sha1').update(tarball).digest('hex'),
-      publishedAt: publication.publishedAt ?? minute,
+      publishedAt,
       signatures,
-      attestations: await attestationsFor(publication, integrity),
+      attestations: await attestationsFor(publication, integrity, publishedAt),
     }
     const { releases, tags } = record(name)
     releases.set(version, made)
