@@ -1,0 +1,152 @@
+/** Response bodies: documents into one buffer, tarballs as a stream; both bounded while they come. */
+import { Readable, Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import {
+  constants,
+  createBrotliDecompress,
+  createGunzip,
+  createZstdDecompress,
+  gunzipSync,
+} from 'node:zlib'
+import type { AttestryError } from '../errors.ts'
+
+/** What a document may be compressed with; anything else is an error, and nothing is done twice. */
+export const documentEncodings = 'gzip, br, zstd'
+
+const chunkSize = 64 * 1024
+
+const decoders = {
+  gzip: () => createGunzip({ chunkSize }),
+  'x-gzip': () => createGunzip({ chunkSize }),
+  br: () => createBrotliDecompress({ chunkSize }),
+  zstd: () => createZstdDecompress({ chunkSize }),
+} as const
+
+export type Encoding = keyof typeof decoders | 'identity'
+
+/** The one encoding named, or undefined for any that we did not ask for. */
+export const encodingOf = (header: string | undefined): Encoding | undefined => {
+  const name = (header ?? 'identity').trim().toLowerCase() || 'identity'
+  return name === 'identity' || Object.hasOwn(decoders, name) ? (name as Encoding) : undefined
+}
+
+/** Errors of a decoder: the bytes came, and they are not what the encoding says. */
+export const isDecodingError = (error: unknown): boolean =>
+  error instanceof Error &&
+  'code' in error &&
+  typeof error.code === 'string' &&
+  /^(Z_(?!BUF_ERROR)|ERR_BROTLI|ERR_ZSTD|ZSTD_error|ERR__ERROR|ERR_PADDING)/.test(error.code)
+
+/**
+ * The whole body, decoded. The limit holds before and after decoding: a small body that unpacks
+ * to a huge one ends at the limit, and so does a huge one that unpacks to nothing.
+ */
+export const readBody = async (
+  body: Readable,
+  options: {
+    readonly encoding: Encoding
+    readonly limit: number
+    readonly tooLarge: () => AttestryError
+  },
+): Promise<Buffer> => {
+  const { encoding, limit, tooLarge } = options
+  const chunks: Buffer[] = []
+  const bounded = async function* (source: AsyncIterable<Buffer>) {
+    let total = 0
+    for await (const chunk of source) {
+      total += chunk.length
+      if (total > limit) throw tooLarge()
+      yield chunk
+    }
+  }
+  const collect = async (source: AsyncIterable<Buffer>) => {
+    for await (const chunk of bounded(source)) chunks.push(chunk)
+  }
+  if (encoding === 'identity') await pipeline(body, collect)
+  else await pipeline(body, bounded, decoders[encoding](), collect)
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+}
+
+/**
+ * A tarball's bytes as they came, ending in an error when fewer came than announced, or more than
+ * allowed. `failed` turns what the connection throws into our error; `closed` is called once.
+ */
+export const tarballStream = (
+  body: Readable,
+  options: {
+    readonly size?: number
+    readonly limit: number
+    readonly tooLarge: () => AttestryError
+    readonly failed: (error: unknown) => AttestryError
+    readonly closed: () => void
+  },
+): Readable => {
+  const { size, limit, tooLarge, failed, closed } = options
+  let total = 0
+  const out = new Transform({
+    highWaterMark: 4 * chunkSize,
+    transform(chunk: Buffer, _, done) {
+      total += chunk.length
+      if (total > limit) done(tooLarge())
+      else done(null, chunk)
+    },
+    flush(done) {
+      if (size === undefined || size === total) done()
+      else done(failed(new Error(`${total} of ${size} bytes came`)))
+    },
+  })
+  body.on('error', error => out.destroy(failed(error)))
+  out.on('close', () => {
+    body.destroy()
+    closed()
+  })
+  return body.pipe(out)
+}
+
+const isGzip = (bytes: Uint8Array) => bytes[0] === 0x1f && bytes[1] === 0x8b
+
+/** Enough of a gzip stream to see its first bytes: the header may carry a file name. */
+const peekSize = 1024
+
+/**
+ * Tarballs are asked for unencoded. Some servers mislabel the .tgz itself as `content-encoding:
+ * gzip`, others really compress it once more. What is inside tells: gzip again is a wrapped
+ * tarball, anything else is the tarball. Returns the bytes of the tarball either way.
+ */
+export const unwrapTarball = async (
+  body: Readable,
+): Promise<{ body: Readable; wrapped: boolean }> => {
+  const source = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  let head: Buffer = Buffer.alloc(0)
+  while (head.length < peekSize) {
+    const next = await source.next()
+    if (next.done) break
+    head = Buffer.concat([head, next.value])
+  }
+  const rest = Readable.from(
+    (async function* () {
+      try {
+        yield head
+        for (let next = await source.next(); !next.done; next = await source.next())
+          yield next.value
+      } finally {
+        body.destroy()
+      }
+    })(),
+    { objectMode: false },
+  )
+  const wrapped = isGzip(head) && isGzip(peek(head.subarray(0, peekSize)))
+  if (!wrapped) return { body: rest, wrapped }
+  const decoder = createGunzip({ chunkSize })
+  rest.on('error', error => decoder.destroy(error))
+  decoder.on('close', () => rest.destroy())
+  return { body: rest.pipe(decoder), wrapped }
+}
+
+const peek = (bytes: Buffer): Buffer => {
+  try {
+    return gunzipSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH })
+  } catch {
+    return Buffer.alloc(0)
+  }
+}

@@ -1,0 +1,156 @@
+/** One GET on the wire: connections, headers, redirects. Knows nothing of packages. */
+import { getCACertificates } from 'node:tls'
+import { Agent, type Dispatcher } from 'undici'
+import { guardedLookup } from './addresses.ts'
+import { statusFault, upstreamError, retryAfter, type Fault } from './faults.ts'
+import { instanceHeader, isLoopAnswer, loopError, viaHeader } from './loop.ts'
+import { readBody } from './body.ts'
+import {
+  isConfigured,
+  maxRedirects,
+  mayHoldCredentials,
+  redirectTarget,
+  type Route,
+} from './route.ts'
+
+/** Milliseconds. */
+export type UpstreamTimeouts = {
+  readonly connect: number
+  /** Until the answer begins. */
+  readonly headers: number
+  /** Between two pieces of the answer. */
+  readonly idle: number
+  /** A document altogether, with all attempts. */
+  readonly document: number
+  /** A tarball altogether. */
+  readonly tarball: number
+}
+
+export type TransportOptions = {
+  readonly route: Route
+  readonly timeouts: UpstreamTimeouts
+  readonly connections: number
+  /** PEM, added to the usual authorities. */
+  readonly ca?: string
+  readonly userAgent: string
+  readonly self?: string
+  readonly authorization?: string
+}
+
+export type Reply = {
+  readonly url: URL
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly body: Dispatcher.ResponseData['body']
+}
+
+export type Transport = {
+  /** Resolves with any answer that is not a redirect; rejects with AttestryError or what undici throws. */
+  get(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Reply>
+  close(): Promise<void>
+}
+
+const redirects = new Set([301, 302, 303, 307, 308])
+
+/** Error and redirect bodies are read this far, to keep the connection. */
+const leftover = 64 * 1024
+
+/** Who we are, on every request. */
+const identify =
+  (headers: Readonly<Record<string, string>>): Dispatcher.DispatcherComposeInterceptor =>
+  dispatch =>
+  (options, handler) =>
+    dispatch({ ...options, headers: { ...(options.headers as object), ...headers } }, handler)
+
+const one = (value: string | string[] | undefined) => (Array.isArray(value) ? value[0] : value)
+
+export const openTransport = (options: TransportOptions): Transport => {
+  const { route, timeouts, connections, ca, userAgent, self, authorization } = options
+  const identity = identify({
+    'user-agent': userAgent,
+    ...(self && { [viaHeader]: self }),
+  })
+  const open = (lookup: object) =>
+    new Agent({
+      connections,
+      pipelining: 1,
+      allowH2: false,
+      headersTimeout: timeouts.headers,
+      bodyTimeout: timeouts.idle,
+      keepAliveTimeout: 10_000,
+      connect: {
+        timeout: timeouts.connect,
+        ...(ca !== undefined && { ca: [...getCACertificates('default'), ca] }),
+        ...lookup,
+      },
+    })
+  const configured = open({})
+  const foreign = open({ lookup: guardedLookup(route.kinds) })
+  const [own, guarded] = [configured.compose(identity), foreign.compose(identity)]
+
+  const send = async (
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Reply> => {
+    const {
+      statusCode,
+      headers: raw,
+      body,
+    } = await (isConfigured(route, url) ? own : guarded).request({
+      origin: url.origin,
+      path: `${url.pathname}${url.search}`,
+      method: 'GET',
+      headers,
+      signal,
+    })
+    // an abort is told through the promise or the reader; nobody may be listening in between
+    body.on('error', () => {})
+    const flat = Object.fromEntries(Object.entries(raw).map(([k, v]) => [k, one(v)]))
+    if (self !== undefined && flat[instanceHeader] === self) {
+      body.destroy()
+      throw loopError(route.upstream, route.base.href)
+    }
+    return { url, status: statusCode, headers: flat, body }
+  }
+
+  return {
+    get: async (start, headers, signal) => {
+      let url = start
+      let trusted = true
+      for (let hops = 0; ; hops++) {
+        // once outside, never again: a redirect back is not our request any more
+        trusted &&= mayHoldCredentials(route, url)
+        const reply = await send(
+          url,
+          trusted && authorization !== undefined ? { ...headers, authorization } : headers,
+          signal,
+        )
+        if (!redirects.has(reply.status)) return reply
+        await reply.body.dump({ limit: leftover, signal }).catch(() => reply.body.destroy())
+        if (hops === maxRedirects) {
+          const asked = { upstream: route.upstream, url: start }
+          throw upstreamError('EUPSTREAMDATA', asked, `more than ${maxRedirects} redirects`)
+        }
+        url = await redirectTarget(route, url, reply.headers['location'])
+      }
+    },
+    close: async () => {
+      await Promise.all([configured.destroy(), foreign.destroy()])
+    },
+  }
+}
+
+/** What an answer that carries nothing for us means; reads off its body. */
+export const refusal = async (reply: Reply, upstream: string): Promise<Fault> => {
+  const asked = { upstream, url: reply.url }
+  const tooLarge = () => upstreamError('EUPSTREAMSIZE', asked, 'the error is too long')
+  if (reply.status === 508) {
+    const body = readBody(reply.body, { encoding: 'identity', limit: leftover, tooLarge })
+    if (isLoopAnswer(await body.catch(() => Buffer.alloc(0))))
+      return { error: loopError(upstream, reply.url.origin), again: false }
+  } else {
+    await reply.body.dump({ limit: leftover }).catch(() => reply.body.destroy())
+  }
+  return statusFault(reply.status, retryAfter(reply.headers['retry-after'], Date.now()), asked)
+}
