@@ -27,6 +27,7 @@ const manifest = JSON.parse(text('package.json')) as {
   name: string
   engines: { node: string }
   dependencies: Record<string, string>
+  devDependencies: Record<string, string>
 }
 const installed = new Set([...Object.keys(manifest.dependencies), manifest.name])
 const sources = tracked.filter(file => /^(lib|bin)\/.*\.ts$/.test(file))
@@ -94,6 +95,13 @@ t.test('every dependency is used', async t => {
       [...used].some(specifier => specifier === name || specifier.startsWith(`${name}/`)),
       name,
     )
+})
+
+t.test('docs/dependencies.md has a reason for every dependency', async t => {
+  const page = text('docs/dependencies.md').split('## The lock file')[0] ?? ''
+  const told = Array.from(page.matchAll(/^\| (`.*?`) +\|/gm), row => row[1]?.split(', ') ?? [])
+  const names = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies })
+  t.strictSame(told.flat().sort(), names.map(name => `\`${name}\``).sort())
 })
 
 t.test('no file names the host of a registry', async t => {

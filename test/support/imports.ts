@@ -9,10 +9,17 @@ type Room = {
 }
 
 const words = ['lib/types.ts', 'lib/errors.ts'] as const
+const parts = ['config', 'policy', 'evidence', 'trust', 'upstream', 'store'].map(
+  r => `lib/${r}/`,
+)
 
 export const rooms: Readonly<Record<string, Room>> = {
   'lib/types.ts': { imports: [], never: { modules: /./, why: 'the vocabulary needs nothing' } },
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
+  'lib/version.ts': { imports: [] },
+  'lib/attestry.ts': {
+    imports: [...words, 'lib/version.ts', ...parts, 'lib/gate/', 'lib/http/'],
+  },
   'lib/index.ts': { imports: ['lib/'] },
   'lib/config/': { imports: [...words, 'lib/upstream/default-registry.ts'] },
   'lib/policy/': {
@@ -43,10 +50,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'lib/observe/': { imports: words },
   'lib/gate/': {
-    imports: [
-      ...words,
-      ...['config', 'policy', 'evidence', 'trust', 'upstream', 'store'].map(r => `lib/${r}/`),
-    ],
+    imports: [...words, ...parts],
     never: { modules: /^(koa|jackspeak|prom-client)$/, why: 'the gate knows no front end' },
   },
   'lib/http/': { imports: [...words, 'lib/gate/', 'lib/observe/', 'lib/upstream/loop.ts'] },
