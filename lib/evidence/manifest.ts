@@ -1,0 +1,225 @@
+/**
+ * Manifest confusion: a packument may say other things about a version than the package.json in
+ * its tarball does. Package managers plan by the packument and run what is in the tarball, and
+ * reviewers read either. Only differences by which somebody would be deceived are told; what npm
+ * rewrites when it publishes (@npmcli/package-json, normalize steps) is no difference.
+ */
+import type { Readable } from 'node:stream'
+import { parse } from 'semver'
+import { messageOf } from '../errors.ts'
+import type { Fact, ManifestAgreement } from '../types.ts'
+import { sameRange } from './dependency-range.ts'
+import { Finding, invalid, quote, refuse } from './finding.ts'
+import { isRecord } from './statement.ts'
+import { readTarball, tarballLimits, type PackageJson, type TarballLimits } from './tarball.ts'
+
+export { tarballLimits, type TarballLimits } from './tarball.ts'
+
+type Manifest = PackageJson
+
+/** `field` is a path such as `dependencies.lodash`; undefined: not there. */
+export type Difference = {
+  readonly field: string
+  readonly tarball: string | undefined
+  readonly packument: string | undefined
+}
+
+const fields = [
+  'name',
+  'version',
+  'dependencies',
+  'peerDependencies',
+  'bin',
+  'scripts',
+] as const
+
+/** npm cleans versions: `v1.0.0`, ` 1.0.0`, `1.0.0+build` are all published as 1.0.0. */
+const versionOf = (value: unknown): string | undefined =>
+  typeof value === 'string'
+    ? (parse(value, { loose: true })?.version ?? value.trim())
+    : undefined
+
+/** Very old packages have strings and lists where a map belongs; npm splits them like this. */
+const dependencyMap = (value: unknown): ReadonlyMap<string, string> => {
+  const list = typeof value === 'string' ? value.trim().split(/[\s,]+/) : value
+  if (Array.isArray(list))
+    return new Map(
+      list.flatMap((item: unknown) => {
+        const found = /^(@?[^@\s><=]+)(.*)$/s.exec(typeof item === 'string' ? item.trim() : '')
+        return found?.[1] ? [[found[1], (found[2] ?? '').replace(/^[@:]/, '').trim()]] : []
+      }),
+    )
+  if (!isRecord(value)) return new Map()
+  return new Map(
+    Object.entries(value).filter(
+      (entry): entry is [string, string] => typeof entry[1] === 'string',
+    ),
+  )
+}
+
+/** Optional dependencies count among the others, as in packuments, and win over them, as in npm. */
+const installed = (manifest: Manifest): ReadonlyMap<string, string> =>
+  new Map([
+    ...dependencyMap(manifest.dependencies),
+    ...dependencyMap(manifest.optionalDependencies),
+  ])
+
+const compareMaps = (
+  field: string,
+  tarball: ReadonlyMap<string, string>,
+  packument: ReadonlyMap<string, string>,
+  same: (a: string, b: string) => boolean,
+): Difference[] =>
+  [...new Set([...tarball.keys(), ...packument.keys()])].flatMap(key => {
+    const [inside, told] = [tarball.get(key), packument.get(key)]
+    const agree = inside !== undefined && told !== undefined && same(inside, told)
+    return agree ? [] : [{ field: `${field}.${key}`, tarball: inside, packument: told }]
+  })
+
+/** A path as npm links it: no way out of the package (npm-normalize-package-bin). */
+const binPath = (path: string): string =>
+  new URL(
+    path.replaceAll('\\', '/').split('/').map(encodeURIComponent).join('/'),
+    'file:///',
+  ).pathname
+    .slice(1)
+    .replace(/\/+$/, '')
+
+const binName = (key: string): string => key.replaceAll(/[\\:]/g, '/').split('/').at(-1) ?? ''
+
+const bins = ({ name, bin }: Manifest): ReadonlyMap<string, string> => {
+  const entries: [string, unknown][] =
+    typeof bin === 'string'
+      ? [[typeof name === 'string' ? name : '', bin]]
+      : Array.isArray(bin)
+        ? bin.map((path: unknown) => [String(path), path])
+        : isRecord(bin)
+          ? Object.entries(bin)
+          : []
+  return new Map(
+    entries.flatMap(([key, path]) =>
+      typeof path === 'string' && path !== '' && binName(key) !== ''
+        ? [[binName(key), binPath(path)]]
+        : [],
+    ),
+  )
+}
+
+/** `directories.bin` names a folder; npm lists its files in the packument. */
+const compareBins = (tarball: Manifest, packument: Manifest): Difference[] => {
+  const told = bins(packument)
+  const folder = isRecord(tarball.directories) ? tarball.directories.bin : undefined
+  if (bins(tarball).size > 0 || typeof folder !== 'string')
+    return compareMaps('bin', bins(tarball), told, (a, b) => a === b)
+  const inside = `${binPath(folder)}/`
+  return [...told].flatMap(([key, path]) =>
+    path.startsWith(inside) && binName(path) === key
+      ? []
+      : [{ field: `bin.${key}`, tarball: undefined, packument: path }],
+  )
+}
+
+const hooks = ['preinstall', 'install', 'postinstall'] as const
+
+/** The scripts a client would run when it installs; npm also drops node_modules/.bin from them. */
+const installScripts = ({ scripts }: Manifest): ReadonlyMap<string, string> =>
+  new Map(
+    hooks.flatMap(hook => {
+      const script = isRecord(scripts) ? scripts[hook] : undefined
+      return typeof script === 'string' && script.trim() !== ''
+        ? [[hook, script.trim().replace(/^(\.[/\\])?node_modules[/\\]\.bin[/\\]/, '')]]
+        : []
+    }),
+  )
+
+/** Abbreviated packuments (application/vnd.npm.install-v1+json) leave scripts out and say so. */
+const isAbbreviated = (packument: Manifest) =>
+  !('scripts' in packument) && !('_id' in packument) && !('maintainers' in packument)
+
+/**
+ * A binding.gyp makes npm run node-gyp without any script; old packuments of honest packages do not
+ * tell it and package.json does not either, so it is no difference between the two.
+ */
+const compareScripts = (tarball: Manifest, packument: Manifest): Difference[] => {
+  const inside = installScripts(tarball)
+  if (isAbbreviated(packument))
+    return inside.size === 0 || packument.hasInstallScript === true
+      ? []
+      : [
+          {
+            field: 'hasInstallScript',
+            tarball: [...inside.keys()].join(', '),
+            packument: 'false',
+          },
+        ]
+  const told = installScripts(packument)
+  // a script that is only in the packument does not run
+  return [...inside].flatMap(([hook, script]) =>
+    told.get(hook) === script
+      ? []
+      : [{ field: `scripts.${hook}`, tarball: script, packument: told.get(hook) }],
+  )
+}
+
+/** All differences; empty when the two agree. */
+export const manifestDifferences = (
+  tarball: Manifest,
+  packument: Manifest,
+): readonly Difference[] => {
+  const text = (value: unknown) => (typeof value === 'string' ? value.trim() : undefined)
+  const plain = (field: string, inside: string | undefined, told: string | undefined) =>
+    inside !== undefined && inside === told ? [] : [{ field, tarball: inside, packument: told }]
+  return [
+    ...plain('name', text(tarball.name), text(packument.name)),
+    ...plain('version', versionOf(tarball.version), versionOf(packument.version)),
+    ...compareMaps('dependencies', installed(tarball), installed(packument), sameRange),
+    ...compareMaps(
+      'peerDependencies',
+      dependencyMap(tarball.peerDependencies),
+      dependencyMap(packument.peerDependencies),
+      sameRange,
+    ),
+    ...compareBins(tarball, packument),
+    ...compareScripts(tarball, packument),
+  ]
+}
+
+/** Reads a tarball and compares. Never rejects; runs where waiting on decompression does no harm. */
+export const inspectTarball = async (
+  tarball: Readable | AsyncIterable<Uint8Array>,
+  claimed: Manifest,
+  limits: TarballLimits = tarballLimits,
+): Promise<Fact<ManifestAgreement>> => {
+  let broken: unknown
+  const watched = async function* () {
+    try {
+      yield* tarball
+    } catch (error) {
+      broken = error
+      throw error
+    }
+  }
+  try {
+    const [first, ...more] = manifestDifferences(await readTarball(watched(), limits), claimed)
+    if (first !== undefined)
+      refuse(
+        'MANIFEST_MISMATCH',
+        `The packument and the package.json in the tarball differ in ${[first, ...more]
+          .slice(0, 5)
+          .map(({ field }) => quote(field))
+          .join(', ')}${more.length > 4 ? ` and ${more.length - 4} more` : ''}.`,
+        { wanted: first.packument ?? 'nothing', found: first.tarball ?? 'nothing' },
+      )
+    return { state: 'verified', compared: fields }
+  } catch (error) {
+    // bytes that never came say nothing about the tarball
+    if (broken !== undefined)
+      return {
+        state: 'unavailable',
+        detail: `The bytes broke off: ${quote(messageOf(broken))}.`,
+      }
+    return error instanceof Finding
+      ? error.fact
+      : invalid('MANIFEST_MISMATCH', `The tarball cannot be read: ${quote(messageOf(error))}.`)
+  }
+}

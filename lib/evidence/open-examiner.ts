@@ -1,0 +1,99 @@
+/** The examiner that serving uses: cryptography and archives in worker threads. */
+import { availableParallelism } from 'node:os'
+import { AttestryError, messageOf } from '../errors.ts'
+import type { Evidence, Fact, TrustMaterial } from '../types.ts'
+import { npmRegistry } from '../upstream/default-registry.ts'
+import type { Examiner, ExamineRequest } from './examiner.ts'
+import { tarballLimits, type TarballLimits } from './manifest.ts'
+import { openPool } from './pool.ts'
+import { openVerification } from './verification.ts'
+import type { WorkerData } from './worker.ts'
+
+export type ExaminerOptions = {
+  readonly trust: TrustMaterial
+  /** URL that publish attestations must name; default npm's own registry. */
+  readonly registry?: string
+  /** Threads; default one less than there are cores, at least 1 and at most 4. */
+  readonly workers?: number
+  /** Milliseconds for one request; default 30,000. */
+  readonly timeout?: number
+  /** MiB of heap for each worker; default 512. */
+  readonly memory?: number
+  /** Requests that may wait for a worker; default 4,096. */
+  readonly queue?: number
+  readonly limits?: TarballLimits
+}
+
+const defaultWorkers = () => Math.max(1, Math.min(4, availableParallelism() - 1))
+
+/** Beside this file, as source or as compiled. */
+const workerUrl = new URL(
+  import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
+  import.meta.url,
+)
+
+const unavailable = (error: unknown): Fact<never> => ({
+  state: 'unavailable',
+  detail: messageOf(error),
+})
+
+/** Throws ETRUST when the trust material cannot be used. */
+// oxlint-disable-next-line typescript/require-await -- opening is a promise everywhere in the house
+export const openExaminer = async (options: ExaminerOptions): Promise<Examiner> => {
+  const { trust, registry = npmRegistry, timeout = 30_000, limits = tarballLimits } = options
+  try {
+    openVerification(trust, registry)
+  } catch (error) {
+    throw new AttestryError(
+      'ETRUST',
+      `The trust material cannot be used: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    )
+  }
+  const pool = openPool({
+    url: workerUrl,
+    workerData: { trust, registry, limits } satisfies WorkerData,
+    size: options.workers ?? defaultWorkers(),
+    timeout,
+    memory: options.memory ?? 512,
+    queue: options.queue ?? 4096,
+  })
+
+  const examine = async (request: ExamineRequest): Promise<Evidence> => {
+    try {
+      const { attestations } = request
+      // a copy: the body may share its memory with other buffers
+      const body =
+        attestations.kind === 'found' ? Uint8Array.from(attestations.body) : undefined
+      const sent = body ? { ...request, attestations: { kind: 'found', body } } : request
+      return (await pool.call('examine', sent, body ? [body.buffer] : [])) as Evidence
+    } catch (error) {
+      const fact = unavailable(error)
+      return {
+        package: request.package,
+        integrity: request.integrity,
+        registrySignature: fact,
+        publishAttestation: fact,
+        provenance: fact,
+        trust: trust.digest,
+      }
+    }
+  }
+
+  return {
+    trust: trust.digest,
+    examine,
+    inspect: async (tarball, claimed) => {
+      try {
+        return (await pool.stream('inspect', claimed, tarball)) as Awaited<
+          ReturnType<Examiner['inspect']>
+        >
+      } catch (error) {
+        return unavailable(error)
+      }
+    },
+    close: () => pool.close(),
+  }
+}

@@ -1,0 +1,31 @@
+/** Everything that verifying needs and that is made once per trust material. */
+import type { TrustMaterial } from '../types.ts'
+import { openBundleVerifier, type BundleVerifier } from './bundle.ts'
+import { checkKeyTime, openKeyring, type Keyring } from './keyring.ts'
+
+export type Verification = {
+  /** Digest of the trust material. */
+  readonly trust: string
+  readonly verifiers: BundleVerifier
+  readonly keyring: Keyring
+  /** URL that publish attestations must name. */
+  readonly registry: string
+}
+
+/** Throws what the libraries throw when the material is none that `loadTrust` gave. */
+export const openVerification = (trust: TrustMaterial, registry: string): Verification => {
+  const keyring = openKeyring(trust.registryKeys)
+  const code = 'INVALID_ATTESTATION'
+  const verifiers = openBundleVerifier(trust.roots, hint => {
+    const key = keyring.find(hint, 'npm:attestations', code)
+    return {
+      publicKey: key.publicKey,
+      // called with every verified time; throwing keeps the reason, which `false` would lose
+      validFor: time => {
+        checkKeyTime(key, time.getTime(), code)
+        return true
+      },
+    }
+  })
+  return { trust: trust.digest, verifiers, keyring, registry }
+}

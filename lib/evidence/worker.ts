@@ -1,0 +1,27 @@
+/** The verification worker: trust material in at its start, then requests in and facts out. */
+import { parentPort, workerData } from 'node:worker_threads'
+import type { TrustMaterial } from '../types.ts'
+import { examineWith } from './examine.ts'
+import type { ExamineRequest } from './examiner.ts'
+import { inspectTarball, type TarballLimits } from './manifest.ts'
+import { serve } from './pool-messages.ts'
+import { openVerification } from './verification.ts'
+
+export type WorkerData = {
+  readonly trust: TrustMaterial
+  readonly registry: string
+  readonly limits: TarballLimits
+}
+
+if (parentPort === null) throw new Error('worker.ts runs as a worker thread only')
+
+const { trust, registry, limits } = workerData as WorkerData
+const verification = openVerification(trust, registry)
+
+serve(parentPort, {
+  calls: { examine: (request: ExamineRequest) => examineWith(verification, request) },
+  streams: {
+    inspect: (claimed: Readonly<Record<string, unknown>>, tarball) =>
+      inspectTarball(tarball, claimed, limits),
+  },
+})
