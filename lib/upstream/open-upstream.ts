@@ -5,6 +5,7 @@ import { takeDocument, type Document } from './documents.ts'
 import { faultOf, upstreamError } from './faults.ts'
 import {
   authorizationOf,
+  timeoutsOf,
   type UpstreamOptions,
   type UpstreamOutcome,
   type UpstreamRequest,
@@ -42,6 +43,7 @@ export const openUpstream = (options: UpstreamOptions): Upstream => {
     onOutcome,
     tarballOrigins = [],
   } = options
+  const timeouts = { ...timeoutsOf(options.timeout), ...options.timeouts }
   const base = new URL(options.url.endsWith('/') ? options.url : `${options.url}/`)
   const route = openRoute({ upstream: name, base, tarballOrigins })
   const authorization = authorizationOf(options)

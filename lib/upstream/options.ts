@@ -31,7 +31,10 @@ export type UpstreamOptions = {
   readonly password?: string
   /** Bytes. */
   readonly limits: UpstreamLimits
-  readonly timeouts: UpstreamTimeouts
+  /** How long the upstream may be silent, milliseconds. */
+  readonly timeout: number
+  /** In place of what `timeoutsOf(timeout)` gives. */
+  readonly timeouts?: Partial<UpstreamTimeouts>
   /** Connections open at once to one origin. */
   readonly connections: number
   readonly retries: number
