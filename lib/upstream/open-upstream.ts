@@ -17,9 +17,6 @@ import { takeTarball } from './tarballs.ts'
 import { openTransport, type Reply } from './transport.ts'
 import type { TarballAnswer, Upstream, Validators } from './upstream.ts'
 
-export { timeoutsOf } from './options.ts'
-export type { UpstreamLimits, UpstreamOptions, UpstreamOutcome } from './options.ts'
-
 /** `@scope/name` → `@scope%2fname`, as npm writes it. Never a step up in the path. */
 export const escapeName = (name: string): string => {
   if (name === '' || name === '.' || name === '..')
@@ -34,15 +31,7 @@ const conditions = (known: Validators | undefined): Record<string, string> => ({
 
 /** `close` ends what is under way: its calls and streams fail with EUPSTREAM. */
 export const openUpstream = (options: UpstreamOptions): Upstream => {
-  const {
-    name,
-    limits,
-    timeouts,
-    retries,
-    retryPause = 200,
-    onOutcome,
-    tarballOrigins = [],
-  } = options
+  const { name, limits, retries, retryPause = 200, onOutcome, tarballOrigins = [] } = options
   const timeouts = { ...timeoutsOf(options.timeout), ...options.timeouts }
   const base = new URL(options.url.endsWith('/') ? options.url : `${options.url}/`)
   const route = openRoute({ upstream: name, base, tarballOrigins })
