@@ -97,7 +97,7 @@ const select = (
   )
   const below = chosen.filter(k => k.version.compare(version) < 0)
   const above = chosen.filter(k => k.version.compare(version) >= 0)
-  return [...below, ...above.reverse()]
+  return [...below, ...above.toReversed()]
 }
 
 /**

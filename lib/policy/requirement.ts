@@ -101,13 +101,7 @@ export const requirementChecks = (
   ),
   publishCheck(requirement, evidence),
   provenanceCheck(requirement.provenance, evidence, version),
-  factCheck(
-    'manifest',
-    'manifest',
-    evidence.manifest,
-    requirement.manifest,
-    'MANIFEST_MISMATCH',
-  ),
+  factCheck('manifest', evidence.manifest, requirement.manifest, 'MANIFEST_MISMATCH'),
 ]
 
 /**

@@ -1,0 +1,242 @@
+/**
+ * The policy language as it is written: shapes and descriptions. From here come the check and
+ * config/policy.schema.json. What shapes cannot say (names that must exist, patterns, ranges)
+ * compile.ts checks.
+ */
+import { z } from 'zod'
+import { durationPattern, durationWanted, endPattern, endWanted } from './duration.ts'
+
+const text = (wanted: string) =>
+  z
+    .string({ error: `wanted ${wanted}, in quotes` })
+    .check(
+      z.minLength(1, `wanted ${wanted}`),
+      z.maxLength(500, `wanted at most 500 characters`),
+    )
+const choice = <const T extends readonly [string, ...string[]]>(...words: T) =>
+  z.enum(words, { error: `wanted ${words.slice(0, -1).join(', ')} or ${words.at(-1)}` })
+
+const duration = z
+  .string({ error: durationWanted })
+  .regex(new RegExp(durationPattern), { error: durationWanted })
+
+const mode = choice('enforce', 'observe')
+const presence = choice('required', 'if-present', 'ignore')
+
+const field = (wanted: string, description: string) =>
+  text(wanted).optional().describe(description)
+
+export const identitySchema = z
+  .strictObject({
+    issuer: field(
+      'the address of an OIDC issuer',
+      'Who vouched for the signer: the OIDC issuer, compared exactly. Needed in every identity.',
+    ),
+    subject: field(
+      'a subject alternative name',
+      "The certificate's subject alternative name: a URI or an e-mail address. A URI may hold * and ** behind its owner, and {version}.",
+    ),
+    repository: field(
+      'a repository address',
+      'The repository that was built, as in https://github.com/owner/name. May hold * and ** behind the owner.',
+    ),
+    repositoryId: field(
+      'the number of a repository',
+      'Its number, which survives renames and is not given out again.',
+    ),
+    owner: field(
+      'the address of an owner',
+      'The owner of the repository, as in https://github.com/owner.',
+    ),
+    ownerId: field('the number of an owner', "The owner's number."),
+    workflow: field(
+      'the path of a workflow file',
+      'The workflow file inside that repository, as in .github/workflows/release.yml. May hold * and **.',
+    ),
+    signer: field(
+      'the address of a workflow with its ref',
+      'The workflow that ran the signing job, with its ref; another repository when it is a reusable one. May hold * and ** behind its owner, and {version}.',
+    ),
+    ref: field(
+      'a git ref',
+      'The git ref that was built, as in refs/heads/main or refs/tags/v{version}. May hold * and **.',
+    ),
+    commit: field('a commit', 'The commit that was built.'),
+    trigger: field('a trigger', 'What started the build, as in push or workflow_dispatch.'),
+    runner: field('a kind of runner', 'Where it ran: github-hosted or self-hosted.'),
+    environment: field('the name of an environment', 'The deployment environment.'),
+    visibility: field(
+      'public, private or internal',
+      'Whether the repository was public when it was built.',
+    ),
+    key: field(
+      'the path of a PEM file',
+      'A public key, for signatures of your own. Not judged by this version: refused when the policy is loaded.',
+    ),
+  })
+  .describe('Who signed. Every field given must match.')
+
+const provenance = z
+  .union(
+    [
+      text('a word or the name of an identity'),
+      identitySchema,
+      z.array(z.union([text('the name of an identity'), identitySchema])).min(1),
+    ],
+    {
+      error:
+        'wanted ignore, if-present, required, any, the name of an identity, an identity, or a list of these two',
+    },
+  )
+  .optional()
+  .describe(
+    'ignore; if-present: what is claimed must verify; required or any: by whomsoever; else the identity that must have signed, or a list of which one must.',
+  )
+
+const requirementShape = {
+  registrySignature: presence
+    .optional()
+    .describe("The registry's signature over name, version and integrity."),
+  publishAttestation: presence
+    .optional()
+    .describe("The registry's attestation that it published this version."),
+  provenance,
+  manifest: choice('if-present', 'ignore')
+    .optional()
+    .describe('Whether package.json in the tarball must agree with the packument.'),
+  vouch: z
+    .unknown()
+    .optional()
+    .describe('Not judged by this version: refused when the policy is loaded.'),
+  signature: z
+    .unknown()
+    .optional()
+    .describe('Not judged by this version: refused when the policy is loaded.'),
+}
+
+export const requirementSchema = z
+  .strictObject(requirementShape)
+  .describe('What must hold. What is not given is taken from defaults.require.')
+
+const ruleRequirement = z
+  .strictObject({
+    ...requirementShape,
+    anyOf: z
+      .array(requirementSchema)
+      .min(1, 'wanted at least one alternative')
+      .optional()
+      .describe('Alternatives, one of which must hold, beside what is given next to it.'),
+  })
+  .describe('What must hold. What is not given is taken from defaults.require.')
+
+const level = choice('off', 'release-line', 'package')
+const continuity = z
+  .union(
+    [
+      level,
+      z.strictObject({
+        level,
+        settledAfter: z
+          .union([z.literal('never'), duration], { error: `${durationWanted}, or never` })
+          .optional()
+          .describe(
+            'Age from which a lost provenance is no longer held against a version, if a later release has it again. Default 90d.',
+          ),
+      }),
+    ],
+    { error: 'wanted off, release-line, package, or { level: …, settledAfter: 90d }' },
+  )
+  .optional()
+  .describe(
+    'What may not be lost from one release to the next: provenance and publisher, within the release line (the same major version) or the whole package.',
+  )
+
+const minimumAge = z
+  .union([z.literal('off'), duration], { error: `${durationWanted}, or off` })
+  .optional()
+  .describe('How long a version must have been public, as in 30m, 12h, 3d or 2w; or off.')
+
+const where = z
+  .unknown()
+  .optional()
+  .describe('Not judged by this version: refused when the policy is loaded.')
+
+const deny = z
+  .strictObject({ reason: text('why it is refused') })
+  .optional()
+  .describe('Refuses, whatever the evidence.')
+
+export const ruleSchema = z.strictObject({
+  name: text('the name of the rule')
+    .optional()
+    .describe('Shown with every verdict. Default: rule N.'),
+  packages: z
+    .array(text('a package name or pattern'), { error: 'wanted a list of package names' })
+    .min(1, 'wanted at least one package')
+    .describe('Names, name@1.2.3, "@scope/*", "name-*" or "*". One of them must match.'),
+  versions: text('a range as in ">=2.0.0"')
+    .optional()
+    .describe('A semver range; prereleases belong to the range they lie in.'),
+  upstream: text('the name of an upstream')
+    .optional()
+    .describe('Reserves these names: they come from this upstream and from no other.'),
+  mode: mode.optional().describe("Default: the file's mode."),
+  require: ruleRequirement.optional(),
+  allow: z
+    .strictObject({
+      reason: text('why it is let in'),
+      by: text('who decided').optional(),
+      until: z
+        .string({ error: endWanted })
+        .regex(new RegExp(endPattern), { error: endWanted })
+        .optional()
+        .describe('A day (through its end, UTC) or an instant.'),
+    })
+    .optional()
+    .describe('A waiver: admits whatever the evidence, except bytes that do not match.'),
+  deny,
+  continuity,
+  minimumAge,
+  where,
+})
+
+export const policySchema = z
+  .strictObject({
+    version: z.literal(1, { error: 'wanted 1' }).describe('Version of the policy language: 1.'),
+    mode: mode
+      .optional()
+      .describe('enforce refuses; observe lets through and records. Default enforce.'),
+    identities: z
+      .record(
+        z
+          .string()
+          .regex(
+            /^[A-Za-z][A-Za-z0-9._-]{0,99}$/,
+            'wanted a name of letters, digits, dots, dashes and underscores',
+          ),
+        identitySchema,
+        { error: 'wanted a mapping from names to identities' },
+      )
+      .optional()
+      .describe('Who may sign, by name.'),
+    rules: z
+      .array(ruleSchema, { error: 'wanted a list of rules' })
+      .optional()
+      .describe('The first rule that matches governs.'),
+    defaults: z
+      .strictObject({
+        require: requirementSchema.optional(),
+        deny,
+        continuity,
+        minimumAge,
+        where,
+      })
+      .optional()
+      .describe('What no rule matched, and what rules take over where they say nothing.'),
+  })
+  .describe('An Attestry policy.')
+
+export type PolicyDocument = z.output<typeof policySchema>
+export type RuleDocument = z.output<typeof ruleSchema>
+export type RequirementDocument = z.output<typeof ruleRequirement>
+export type IdentityDocument = z.output<typeof identitySchema>

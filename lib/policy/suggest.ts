@@ -1,0 +1,207 @@
+/**
+ * The lines that would admit a refused version, to be put first under `rules:` of every policy that
+ * refuses it: a rule that pins the signer who was found, else a waiver for this version alone.
+ * Nothing is ever offered for bytes that do not match, for evidence that was forged, for what is
+ * denied on purpose, or for what nobody has checked yet. What is offered was tried first.
+ */
+import type { Evidence, Identity, JudgeInput } from '../types.ts'
+import { builtInRequirement, inForce } from './baseline.ts'
+import { showDuration } from './duration.ts'
+import { judgeLayers } from './evaluate.ts'
+import type { LayerJudgement } from './layer.ts'
+import { parsePolicy } from './parse.ts'
+import type { Policy, Presence, Requirement } from './policy.ts'
+import { isDefinite } from './reason.ts'
+
+export type Suggestion = {
+  /** YAML items for `rules:`, indented by two; empty when nothing may be offered. */
+  readonly lines: string
+  /** The policy files that need them, by name. */
+  readonly addTo: readonly string[]
+  /** One sentence: what the lines do, or why there are none. */
+  readonly advice: string
+}
+
+const WAIVER_DAYS = 30
+
+const quoted = (text: string) => JSON.stringify(text)
+
+const strongest = (all: readonly Presence[]): Presence =>
+  all.includes('required') ? 'required' : all.includes('if-present') ? 'if-present' : 'ignore'
+
+/** Every fact there is, by name. */
+const factsOf = (evidence: Evidence) => {
+  const { bytes, registrySignature, publishAttestation, provenance, manifest } = evidence
+  return [bytes, registrySignature, publishAttestation, provenance, manifest]
+}
+
+/** Fields worth pinning: who it is, and from where it was built; not what differs with each build. */
+const pinned = (
+  identity: Identity,
+  version: string,
+): readonly (readonly [string, string])[] => {
+  const { issuer, subject, repository, repositoryId, ownerId, workflow } = identity
+  const { ref, trigger, runner, environment } = identity
+  const tag = ref?.startsWith('refs/tags/') && ref.split(version).length === 2
+  const fields = {
+    issuer,
+    ...(repository === undefined && repositoryId === undefined && { subject }),
+    repository,
+    repositoryId,
+    ownerId,
+    workflow,
+    ref: tag ? ref?.replace(version, () => '{version}') : ref,
+    trigger,
+    runner,
+    environment,
+  }
+  return Object.entries(fields).flatMap(([key, value]) =>
+    value === undefined ? [] : [[key, value] as const],
+  )
+}
+
+/** What the layer asked for; where its rule asks for nothing, what its defaults do. */
+const askedBy = ({ nearest, policy: { defaults } }: LayerJudgement): Requirement =>
+  nearest?.requirement ??
+  (defaults.outcome.kind === 'require' ? defaults.outcome.anyOf[0] : undefined) ??
+  builtInRequirement
+
+/** Keeps what the governing rules ask for besides: the new rule must not weaken them. */
+const identityRule = (
+  name: string,
+  identity: Identity,
+  refusing: readonly LayerJudgement[],
+  { package: id }: JudgeInput,
+): string => {
+  const asked = refusing.map(askedBy)
+  const ages = refusing.map(l => l.terms.minimumAge)
+  const age = ages.reduce((most, value) => Math.max(most, value), 0)
+  const manifests = asked.map(r => r.manifest)
+  const enforced = refusing.some(
+    ({ policy, terms }) => policy.mode === 'observe' && terms.mode === 'enforce',
+  )
+  return [
+    `  - name: ${quoted(name)}`,
+    `    packages: [${quoted(id.name)}]`,
+    `    versions: ${quoted(`>=${id.version}`)}`,
+    ...(enforced ? ['    mode: enforce'] : []),
+    '    require:',
+    `      registrySignature: ${strongest(asked.map(r => r.registrySignature))}`,
+    `      publishAttestation: ${strongest(asked.map(r => r.publishAttestation))}`,
+    `      manifest: ${manifests.includes('if-present') ? 'if-present' : 'ignore'}`,
+    '      provenance:',
+    ...pinned(identity, id.version).map(([key, value]) => `        ${key}: ${quoted(value)}`),
+    `    minimumAge: ${age === 0 ? 'off' : showDuration(age)}`,
+    '',
+  ].join('\n')
+}
+
+const waiverRule = (name: string, why: string, until: string, { package: id }: JudgeInput) =>
+  [
+    `  - name: ${quoted(name)}`,
+    `    packages: [${quoted(`${id.name}@${id.version}`)}]`,
+    '    allow:',
+    `      reason: ${quoted(`${why}; say here why that is fine`)}`,
+    `      until: ${until}`,
+    '',
+  ].join('\n')
+
+const freeName = (wanted: string, policies: readonly Policy[]): string => {
+  const taken = new Set(policies.flatMap(p => p.rules.map(rule => rule.name)))
+  let name = wanted
+  for (let n = 2; taken.has(name); n++) name = `${wanted} (${n})`
+  return name
+}
+
+/** Do the lines read, and does adding them to the refusing layers leave nothing against the version? */
+const admits = (
+  lines: string,
+  policies: readonly Policy[],
+  refusing: readonly LayerJudgement[],
+  input: JudgeInput,
+  now: Date,
+): boolean => {
+  const amended = inForce(policies).map(policy => {
+    if (!refusing.some(layer => layer.policy === policy)) return policy
+    const mode = policy.mode
+    const text = `version: 1\nmode: ${mode}\nrules:\n${lines}`
+    const { rules } = parsePolicy(text, { file: 'suggestion' })
+    return { ...policy, rules: [...rules, ...policy.rules] }
+  })
+  const { verdict } = judgeLayers(amended, input, now)
+  return verdict.decision === 'allow' && verdict.reasons.length === 0
+}
+
+const nothing = (advice: string): Suggestion => ({ lines: '', addTo: [], advice })
+
+/** Why nothing may be offered, if so. */
+const forbidden = (refusing: readonly LayerJudgement[], { evidence }: JudgeInput) => {
+  const codes = new Set(refusing.flatMap(l => l.verdict.reasons.map(r => r.code)))
+  if (codes.has('INTEGRITY_MISMATCH') || evidence.bytes?.state === 'invalid')
+    return 'These bytes are not what was published or signed, and no policy can admit them.'
+  if (factsOf(evidence).some(fact => fact?.state === 'invalid'))
+    return 'Its evidence does not verify, so it may be forged: nothing is offered to admit it.'
+  if (codes.has('OUT_OF_NAMESPACE'))
+    return 'The name is reserved for another upstream; see which upstream it should come from.'
+  const denying = refusing.find(
+    ({ terms, policy }) => terms.outcome.kind === 'deny' && terms !== policy.defaults,
+  )
+  if (denying) {
+    const line = denying.terms.line === undefined ? '' : ` in line ${denying.terms.line}`
+    return `Rule ${denying.terms.name}${line} of ${denying.policy.name} denies it on purpose; change that rule if it is wrong.`
+  }
+  if (factsOf(evidence).some(fact => fact?.state === 'unavailable'))
+    return 'Its evidence has not been checked; look again once it could be, before admitting it.'
+  return undefined
+}
+
+export const suggest = (
+  policies: readonly Policy[],
+  input: JudgeInput,
+  now: Date,
+): Suggestion => {
+  const { verdict, layers } = judgeLayers(policies, input, now)
+  if (verdict.reasons.length === 0) return nothing('It is allowed; nothing needs adding.')
+  if (!verdict.reasons.some(isDefinite))
+    return nothing('Nothing speaks against it, but it could not be checked; look again later.')
+  const refusing = layers.filter(layer => layer.verdict.reasons.length > 0)
+  const advice = forbidden(refusing, input)
+  if (advice !== undefined) return nothing(advice)
+
+  const { name, version } = input.package
+  const addTo = refusing.map(layer => layer.policy.name)
+  const touched = refusing.map(layer => layer.policy)
+  const provenance = input.evidence.provenance
+  const usable = (lines: string) => {
+    try {
+      return admits(lines, policies, refusing, input, now)
+    } catch {
+      // a name or version that the language has no way to write
+      return false
+    }
+  }
+  if (provenance.state === 'verified') {
+    const ruleName = freeName(`${name} is published from where ${version} was`, touched)
+    const lines = identityRule(ruleName, provenance.identity, refusing, input)
+    if (usable(lines))
+      return {
+        lines,
+        addTo,
+        advice:
+          'These lines pin the publisher that was found, from this version on; add them only if that is the right one.',
+      }
+  }
+  const day = new Date(now.getTime() + WAIVER_DAYS * 86_400_000)
+  if (Number.isNaN(day.getTime())) return nothing('The time is not known.')
+  const until = day.toISOString().slice(0, 10)
+  const codes = [...new Set(verdict.reasons.map(r => r.code))].join(', ')
+  const waiverName = freeName(`waiver for ${name}@${version} until ${until}`, touched)
+  const lines = waiverRule(waiverName, codes, until, input)
+  if (usable(lines))
+    return {
+      lines,
+      addTo,
+      advice: `These lines admit this one version, unproven as it is, for ${WAIVER_DAYS} days.`,
+    }
+  return nothing('No rule can be written for this name and version.')
+}
