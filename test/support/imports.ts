@@ -35,7 +35,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     },
   },
   'lib/evidence/': {
-    imports: words,
+    imports: [...words, 'lib/upstream/default-registry.ts'],
     never: {
       modules:
         /^(node:(http|http2|https|net|tls|dns|dgram|fs|sqlite)\b|undici$|npm-registry-fetch$|sigstore$|@sigstore\/tuf$)/,
