@@ -254,6 +254,8 @@ export type RegistryKey = {
   readonly usage: 'npm:signatures' | 'npm:attestations'
   /** SubjectPublicKeyInfo, DER, base64. */
   readonly spki: string
+  /** URL of the registry it belongs to, where that is known; its publish attestations must name it. */
+  readonly registry?: string
   readonly validFrom?: string
   readonly validUntil?: string
 }

@@ -8,6 +8,8 @@ export type KeyUsage = RegistryKey['usage']
 export type KeyringKey = {
   readonly keyId: string
   readonly publicKey: KeyObject
+  /** URL of its registry, where known. */
+  readonly registry: string | undefined
   /** More than one when the list has the key several times. Milliseconds; until is exclusive. */
   readonly periods: readonly { readonly from: number; readonly until: number }[]
 }
@@ -23,7 +25,7 @@ type FailureCode = 'INVALID_SIGNATURE' | 'INVALID_ATTESTATION'
 
 export const openKeyring = (keys: readonly RegistryKey[]): Keyring => {
   const rings = new Map<KeyUsage, Map<string, KeyringKey>>()
-  for (const { keyId, usage, spki, validFrom, validUntil } of keys) {
+  for (const { keyId, usage, spki, registry, validFrom, validUntil } of keys) {
     const ring = rings.get(usage) ?? new Map<string, KeyringKey>()
     rings.set(usage, ring)
     const period = {
@@ -36,7 +38,7 @@ export const openKeyring = (keys: readonly RegistryKey[]): Keyring => {
       type: 'spki',
     })
     const periods = [...(ring.get(keyId)?.periods ?? []), period]
-    ring.set(keyId, { keyId, publicKey, periods })
+    ring.set(keyId, { keyId, publicKey, registry, periods })
   }
   return {
     has: usage => rings.has(usage),

@@ -1,8 +1,8 @@
 /** The examiner that serving uses: cryptography and archives in worker threads. */
 import { availableParallelism } from 'node:os'
+import { extname } from 'node:path'
 import { AttestryError, messageOf } from '../errors.ts'
 import type { Evidence, Fact, TrustMaterial } from '../types.ts'
-import { npmRegistry } from '../upstream/default-registry.ts'
 import type { Examiner, ExamineRequest } from './examiner.ts'
 import { tarballLimits, type TarballLimits } from './manifest.ts'
 import { openPool } from './pool.ts'
@@ -11,8 +11,11 @@ import type { WorkerData } from './worker.ts'
 
 export type ExaminerOptions = {
   readonly trust: TrustMaterial
-  /** URL that publish attestations must name; default npm's own registry. */
-  readonly registry?: string
+  /**
+   * URLs that publish attestations may name when they are signed with a key that does not say which
+   * registry it belongs to (keys from a file). Without them any registry's name is taken.
+   */
+  readonly registries?: readonly string[]
   /** Threads; default one less than there are cores, at least 1 and at most 4. */
   readonly workers?: number
   /** Milliseconds for one request; default 30,000. */
@@ -27,10 +30,7 @@ export type ExaminerOptions = {
 const defaultWorkers = () => Math.max(1, Math.min(4, availableParallelism() - 1))
 
 /** Beside this file, as source or as compiled. */
-const workerUrl = new URL(
-  import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
-  import.meta.url,
-)
+const workerUrl = new URL(`./worker${extname(import.meta.url)}`, import.meta.url)
 
 const unavailable = (error: unknown): Fact<never> => ({
   state: 'unavailable',
@@ -40,9 +40,9 @@ const unavailable = (error: unknown): Fact<never> => ({
 /** Throws ETRUST when the trust material cannot be used. */
 // oxlint-disable-next-line typescript/require-await -- opening is a promise everywhere in the house
 export const openExaminer = async (options: ExaminerOptions): Promise<Examiner> => {
-  const { trust, registry = npmRegistry, timeout = 30_000, limits = tarballLimits } = options
+  const { trust, registries, timeout = 30_000, limits = tarballLimits } = options
   try {
-    openVerification(trust, registry)
+    openVerification(trust, registries)
   } catch (error) {
     throw new AttestryError(
       'ETRUST',
@@ -54,7 +54,7 @@ export const openExaminer = async (options: ExaminerOptions): Promise<Examiner> 
   }
   const pool = openPool({
     url: workerUrl,
-    workerData: { trust, registry, limits } satisfies WorkerData,
+    workerData: { trust, registries, limits } satisfies WorkerData,
     size: options.workers ?? defaultWorkers(),
     timeout,
     memory: options.memory ?? 512,

@@ -12,14 +12,13 @@ import type { Verification } from './verification.ts'
 
 export const publishPrefix = 'https://github.com/npm/attestation/tree/main/specs/publish/'
 
-const withoutSlash = (url: string) => url.replace(/\/$/, '')
-
+/** npm writes its registry without the slash at the end. */
 const sameRegistry = (a: unknown, b: string): boolean =>
-  typeof a === 'string' && withoutSlash(a) === withoutSlash(b)
+  typeof a === 'string' && a.replace(/\/$/, '') === b.replace(/\/$/, '')
 
 /** Throws a finding, or whatever the libraries throw. */
 export const verifyPublish = (
-  { verifiers, keyring, registry }: Verification,
+  { verifiers, keyring, registries }: Verification,
   { predicateType, bundle: json }: AttestationEntry,
   { package: id, integrity }: ExamineRequest,
 ): Fact<PublishAttestation> => {
@@ -64,6 +63,13 @@ export const verifyPublish = (
   }
   expect('name', id.name, predicate.name === id.name)
   expect('version', id.version, predicate.version === id.version)
-  expect('registry', registry, sameRegistry(predicate.registry, registry))
+  const { registry } = keyring.find(envelope.keyId, 'npm:attestations', 'INVALID_ATTESTATION')
+  const allowed = registry === undefined ? registries : [registry]
+  if (allowed !== undefined)
+    expect(
+      'registry',
+      allowed.join(' or '),
+      allowed.some(url => sameRegistry(predicate.registry, url)),
+    )
   return { state: 'verified', keyId: envelope.keyId, predicateType, signedAt }
 }

@@ -8,12 +8,15 @@ export type Verification = {
   readonly trust: string
   readonly verifiers: BundleVerifier
   readonly keyring: Keyring
-  /** URL that publish attestations must name. */
-  readonly registry: string
+  /** URLs that publish attestations may name, for keys that do not say whose they are. */
+  readonly registries: readonly string[] | undefined
 }
 
 /** Throws what the libraries throw when the material is none that `loadTrust` gave. */
-export const openVerification = (trust: TrustMaterial, registry: string): Verification => {
+export const openVerification = (
+  trust: TrustMaterial,
+  registries?: readonly string[],
+): Verification => {
   const keyring = openKeyring(trust.registryKeys)
   const code = 'INVALID_ATTESTATION'
   const verifiers = openBundleVerifier(trust.roots, hint => {
@@ -27,5 +30,5 @@ export const openVerification = (trust: TrustMaterial, registry: string): Verifi
       },
     }
   })
-  return { trust: trust.digest, verifiers, keyring, registry }
+  return { trust: trust.digest, verifiers, keyring, registries }
 }

@@ -9,14 +9,14 @@ import { openVerification } from './verification.ts'
 
 export type WorkerData = {
   readonly trust: TrustMaterial
-  readonly registry: string
+  readonly registries: readonly string[] | undefined
   readonly limits: TarballLimits
 }
 
 if (parentPort === null) throw new Error('worker.ts runs as a worker thread only')
 
-const { trust, registry, limits } = workerData as WorkerData
-const verification = openVerification(trust, registry)
+const { trust, registries, limits } = workerData as WorkerData
+const verification = openVerification(trust, registries)
 
 serve(parentPort, {
   calls: { examine: (request: ExamineRequest) => examineWith(verification, request) },

@@ -18,6 +18,9 @@ export type TrustOptions = {
   readonly registryKeys: 'bundled' | 'none' | { readonly file: string }
 }
 
+/** npm's client looks a registry's keys up as `<host><path>/keys.json`. */
+const keysTarget = '/keys.json'
+
 /** Bytes; the real ones are under 10 kB. */
 const fileLimit = 1024 * 1024
 
@@ -48,8 +51,9 @@ const bundledTargets = (): ReadonlyMap<string, unknown> => {
   )
 }
 
-const bundled = (matches: (name: string) => boolean, what: string): unknown => {
-  for (const [name, content] of bundledTargets()) if (matches(name)) return content
+const bundled = (ending: string, what: string): { name: string; document: unknown } => {
+  for (const [name, document] of bundledTargets())
+    if (name.endsWith(ending)) return { name, document }
   throw new AttestryError('ETRUST', `@sigstore/tuf ships no ${what}`)
 }
 
@@ -72,7 +76,7 @@ export const assembleTrust = (parts: {
 const loadRoot = async (root: TrustOptions['roots'][number]) => {
   if (root !== 'public-good')
     return { root: checkTrustedRoot(await readJson(root.file), root.file), source: root.file }
-  const document = bundled(name => name === 'trusted_root.json', 'trusted_root.json')
+  const { document } = bundled('trusted_root.json', 'trusted root')
   const source = 'public-good (as shipped in @sigstore/tuf)'
   return { root: checkTrustedRoot(document, source), source }
 }
@@ -84,9 +88,10 @@ const loadKeys = async (from: TrustOptions['registryKeys']) => {
       keys: parseRegistryKeys(await readJson(from.file), from.file),
       sources: [from.file],
     }
-  const document = bundled(name => name.endsWith('/keys.json'), 'registry keys')
+  const { name, document } = bundled(keysTarget, 'registry keys')
   const source = 'registry keys (as shipped in @sigstore/tuf)'
-  return { keys: parseRegistryKeys(document, source), sources: [source] }
+  const registry = `https://${name.slice(0, -keysTarget.length)}/`
+  return { keys: parseRegistryKeys(document, source, registry), sources: [source] }
 }
 
 /** Throws ETRUST, naming the file and what is wrong with it. */

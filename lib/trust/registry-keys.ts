@@ -47,7 +47,11 @@ const period = (from: string | undefined, until: string | undefined) => ({
 })
 
 /** TUF target form: `{keyId, keyUsage, publicKey: {rawBytes, keyDetails, validFor: {start, end?}}}`. */
-const targetKey = (key: Record<string, unknown>, where: string): RegistryKey => {
+const targetKey = (
+  key: Record<string, unknown>,
+  where: string,
+  registry: string | undefined,
+): RegistryKey => {
   const usage = usages.find(known => known === key.keyUsage)
   if (usage === undefined)
     return refuse(
@@ -67,6 +71,7 @@ const targetKey = (key: Record<string, unknown>, where: string): RegistryKey => 
     usage,
     spki: spkiOf(rawBytes, where, 'publicKey.rawBytes'),
     ...period(validFrom, time(end, where, 'validFor.end')),
+    ...(registry === undefined ? {} : { registry }),
   }
 }
 
@@ -82,8 +87,15 @@ const endpointKey = (key: Record<string, unknown>, where: string): RegistryKey =
   ...period(undefined, time(key.expires, where, 'expires')),
 })
 
-/** Parses either form; `where` names the document in errors. Throws ETRUST. */
-export const parseRegistryKeys = (document: unknown, where: string): readonly RegistryKey[] => {
+/**
+ * Parses either form; `where` names the document in errors, `registry` is the URL of the registry
+ * whose keys they are, where that is known. Throws ETRUST.
+ */
+export const parseRegistryKeys = (
+  document: unknown,
+  where: string,
+  registry?: string,
+): readonly RegistryKey[] => {
   if (!isRecord(document) || !Array.isArray(document.keys))
     return refuse(where, 'it is not an object with a list "keys"')
   const entries: readonly unknown[] = document.keys
@@ -92,7 +104,7 @@ export const parseRegistryKeys = (document: unknown, where: string): readonly Re
     const place = `${where}: keys[${i}]`
     if (!isRecord(entry)) return refuse(place, 'it is not an object')
     return 'publicKey' in entry || 'keyUsage' in entry
-      ? targetKey(entry, place)
+      ? targetKey(entry, place, registry)
       : endpointKey(entry, place)
   })
   const bytes = new Map<string, string>()
