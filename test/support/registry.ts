@@ -4,6 +4,7 @@
  * local sigstore it signs what is published as npm's registry does.
  */
 import { createHash } from 'node:crypto'
+import { npmRegistry } from '../../lib/upstream/default-registry.ts'
 import {
   integrityOf,
   type Attestation,
@@ -28,7 +29,7 @@ export type { Release, Signature } from './registry/documents.ts'
 export type RegistryOptions = {
   /** Signs what is published, and lists its keys. */
   readonly sigstore?: LocalSigstore
-  /** What publish attestations name as registry; default the registry's own origin. */
+  /** What publish attestations name as registry; default npm's own, as in a mirror of it. */
   readonly registryName?: string
   /** Path the registry lives under; default `/`. */
   readonly prefix?: string
@@ -170,7 +171,7 @@ export const startRegistry = async (options: RegistryOptions = {}): Promise<Test
     const { name, version } = publication
     const given = { signedAt: publishedAt, ...provenanceFor(publication.provenance) }
     const artifact = { name, version, integrity, signedAt: given.signedAt }
-    const registry = options.registryName ?? origin
+    const registry = options.registryName ?? new URL(npmRegistry).origin
     return Promise.all([
       sigstore.attestPublish({ ...artifact, registry }),
       sigstore.attestProvenance({ ...artifact, ...given }),
