@@ -4,7 +4,7 @@ import { didYouMean } from '../config/nearest.ts'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import { commands as allCommands, type Command } from './commands.ts'
 import type { Io } from './io.ts'
-import { version } from './version.ts'
+import { version } from '../version.ts'
 
 const options = () =>
   jack({

@@ -2,7 +2,7 @@
 import Koa, { type Context } from 'koa'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Gate } from '../gate/gate.ts'
-import { loopHeaders } from '../upstream/loop.ts'
+import { cameFrom, instanceHeader, viaHeader } from '../upstream/loop.ts'
 import { clientOf } from './client.ts'
 import { errorAnswer } from './refusal.ts'
 import { routeOf, type Route } from './route.ts'
@@ -21,15 +21,19 @@ export type RequestRecord = {
   readonly client: ReturnType<typeof clientOf>
 }
 
+export type AppObserver = {
+  readonly onRequest?: (record: RequestRecord) => void
+  /** Errors nobody raised on purpose. */
+  readonly onError?: (what: string, error: unknown) => void
+}
+
 export type AppOptions = {
   readonly gate: Gate
   /** Identifies this process, so that an upstream that is ourselves is noticed. */
   readonly instance: string
   readonly version: string
   readonly metrics?: () => Promise<{ readonly type: string; readonly text: string }>
-  readonly onRequest?: (record: RequestRecord) => void
-  /** Errors nobody raised on purpose. */
-  readonly onError?: (error: unknown) => void
+  readonly observer?: AppObserver
 }
 
 const KEPT = 'public, max-age=300'
@@ -46,12 +50,12 @@ const sendDocument = async (
 }
 
 export const openApp = (options: AppOptions): Koa => {
-  const { gate, instance, version, metrics, onRequest, onError } = options
+  const { gate, instance, version, metrics, observer = {} } = options
   const app = new Koa()
   // a download that the client gave up is no error of ours
   app.on('error', (error: NodeJS.ErrnoException) => {
     const gone = ['ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET', 'EPIPE', 'ECANCELED']
-    if (!gone.includes(error.code ?? '')) onError?.(error)
+    if (!gone.includes(error.code ?? '')) observer.onError?.('response', error)
   })
 
   const answer = async (ctx: Context, route: Route): Promise<void> => {
@@ -96,14 +100,9 @@ export const openApp = (options: AppOptions): Koa => {
   app.use(async ctx => {
     const started = performance.now()
     let kind: Route['kind'] = 'unknown'
-    ctx.set(loopHeaders.instance, instance)
+    ctx.set(instanceHeader, instance)
     try {
-      if (
-        ctx
-          .get(loopHeaders.via)
-          .split(',')
-          .some(id => id.trim() === instance)
-      ) {
+      if (cameFrom(instance, ctx.get(viaHeader))) {
         throw new AttestryError('ELOOP', 'This request came from this server itself.')
       }
       const route = routeOf(ctx.req.url ?? '/')
@@ -117,7 +116,7 @@ export const openApp = (options: AppOptions): Koa => {
       await answer(ctx, route)
     } catch (error) {
       const known = isAttestryError(error)
-      if (!known) onError?.(error)
+      if (!known) observer.onError?.('request', error)
       const told = known
         ? error
         : new AttestryError('EINTERNAL', 'Something went wrong in this server.')
@@ -125,7 +124,7 @@ export const openApp = (options: AppOptions): Koa => {
     }
     const { method, status } = ctx
     const duration = performance.now() - started
-    onRequest?.({ method, route: kind, status, duration, client: clientOf(ctx) })
+    observer.onRequest?.({ method, route: kind, status, duration, client: clientOf(ctx) })
   })
   return app
 }

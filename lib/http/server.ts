@@ -6,7 +6,8 @@ import type Koa from 'koa'
 import { AttestryError, messageOf } from '../errors.ts'
 
 export type ServerOptions = {
-  readonly app: Koa
+  /** Makes the application once the port is known. */
+  readonly app: (port: number) => Koa
   readonly host: string
   /** 0 takes any free port. */
   readonly port: number
@@ -29,7 +30,6 @@ export const listen = async (options: ServerOptions): Promise<RunningServer> => 
     keepAliveTimeout: 30_000,
     maxHeaderSize: 16 * 1024,
   })
-  server.on('request', app.callback())
   server.listen(port, host)
   try {
     await once(server, 'listening')
@@ -37,8 +37,10 @@ export const listen = async (options: ServerOptions): Promise<RunningServer> => 
     const message = `Cannot listen on ${host}:${port}: ${messageOf(error)}.`
     throw new AttestryError('ECONFIG', message, { cause: error })
   }
+  const bound = (server.address() as AddressInfo).port
+  server.on('request', app(bound).callback())
   return {
-    port: (server.address() as AddressInfo).port,
+    port: bound,
     close: async (grace = 5_000) => {
       const closed = once(server, 'close')
       server.close()

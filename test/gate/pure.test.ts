@@ -1,0 +1,198 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { claimsOf, sha512Of } from '../../lib/gate/claims.ts'
+import { repointDistTags } from '../../lib/gate/dist-tags.ts'
+import { openBackground } from '../../lib/gate/background.ts'
+import { openEpochs } from '../../lib/gate/epochs.ts'
+import { openFlights } from '../../lib/gate/flights.ts'
+import { members, parseSlice } from '../../lib/gate/json-slices.ts'
+import { readClaims, slicePackument } from '../../lib/gate/package-index.ts'
+
+const sri = (fill: string) => `sha512-${Buffer.alloc(64, fill).toString('base64')}`
+
+const collect = (text: string) => {
+  const json = Buffer.from(text)
+  return [...members(json)].map(([name, slice]) => [name, parseSlice(json, slice)] as const)
+}
+
+t.test('slices of a JSON object', async t => {
+  t.test('give what JSON.parse gives, in any layout', async t => {
+    fc.assert(
+      fc.property(
+        fc.dictionary(fc.string(), fc.jsonValue()),
+        fc.constantFrom(undefined, 1, '\t', '\r\n '),
+        (value, indent) => {
+          const text = JSON.stringify(value, undefined, indent)
+          t.same(Object.fromEntries(collect(` ${text}`)), JSON.parse(text))
+        },
+      ),
+    )
+  })
+
+  t.test('quotes, backslashes and brackets inside strings do not end anything', async t => {
+    const value = { 'a"}': '\\', b: '{"x":[', c: ['\\"', { d: '\\\\"]' }], '': null }
+    t.same(Object.fromEntries(collect(JSON.stringify(value))), value)
+  })
+
+  t.test('broken text is a SyntaxError, never a hang and never a wrong value', async t => {
+    for (const text of [
+      '',
+      '[]',
+      '{',
+      '{"a"',
+      '{"a":',
+      '{"a":1',
+      '{"a":1,',
+      '{"a":"x',
+      '{a:1}',
+      '{"a":1 "b":2}',
+      '{"a":[1}',
+      '{"a":}',
+      '{"a":tru}',
+    ]) {
+      t.throws(() => collect(text), { name: 'SyntaxError' }, text)
+    }
+    fc.assert(
+      fc.property(fc.json(), fc.nat(), (text, cut) => {
+        const part = text.slice(0, cut % text.length)
+        try {
+          const got = collect(part)
+          t.same(Object.fromEntries(got), JSON.parse(part))
+        } catch (error) {
+          t.equal((error as Error).name, 'SyntaxError')
+        }
+      }),
+    )
+  })
+
+  t.test(
+    'a name that comes twice counts once, the last time, as JSON.parse has it',
+    async t => {
+      const text = `{"name":"x","versions":{"1.0.0":{"dist":{"tarball":"http://a/1"}},"1.0.0":{"dist":{"tarball":"http://a/2"}}},"name":"pkg"}`
+      const { claims } = await readClaims(Buffer.from(text), 'pkg')
+      t.equal(claims.get('1.0.0')?.tarball, 'http://a/2')
+    },
+  )
+})
+
+t.test('a packument', async t => {
+  await t.rejects(slicePackument(Buffer.from('{"name":"other"}'), 'pkg'), {
+    code: 'EUPSTREAMDATA',
+  })
+  await t.rejects(slicePackument(Buffer.from('{"versions":{}}'), 'pkg'), {
+    code: 'EUPSTREAMDATA',
+  })
+  await t.rejects(slicePackument(Buffer.from('<html>'), 'pkg'), { code: 'EUPSTREAMDATA' })
+  await t.rejects(readClaims(Buffer.from('{"name":"pkg","versions":{"1.0.0":{]}}'), 'pkg'), {
+    code: 'EUPSTREAMDATA',
+  })
+  const odd =
+    '{"name":"pkg","versions":{"__proto__":{"dist":{}},"1.0.0":null},"dist-tags":{"a":1}}'
+  const { claims, distTags } = await readClaims(Buffer.from(odd), 'pkg')
+  t.same([...claims.keys()], ['__proto__', '1.0.0'])
+  t.same(distTags, {}, 'a tag that names no version is no tag')
+})
+
+t.test('claims of a version', async t => {
+  const integrity = sri('a')
+  const claims = claimsOf(
+    {
+      dist: {
+        integrity: `sha1-AAAA ${integrity}?opt`,
+        shasum: 'A'.repeat(40),
+        tarball: 'http://u/x.tgz',
+        signatures: [{ keyid: 'k', sig: 's' }, 'nonsense'],
+        attestations: { url: 'http://u/a', provenance: { predicateType: 'p' } },
+      },
+    },
+    '1.0.0',
+    '2024-01-02T03:04:05Z',
+  )
+  t.same(claims, {
+    version: '1.0.0',
+    integrity,
+    shasum: 'a'.repeat(40),
+    tarball: 'http://u/x.tgz',
+    signatures: [
+      { keyid: 'k', sig: 's' },
+      { keyid: '', sig: '' },
+    ],
+    attestations: { url: 'http://u/a', provenance: 'p' },
+    publishedAt: '2024-01-02T03:04:05.000Z',
+  })
+  t.equal(sha512Of('sha512-short=='), undefined, 'a digest of another length is none')
+  t.equal(sha512Of(`sha384-x ${sri('b')}`), sri('b'))
+  t.equal(claimsOf({ dist: { attestations: null } }, '1.0.0', 5).attestations?.url, '')
+})
+
+t.test('dist-tags are never left dangling', async t => {
+  const tags = { latest: '2.0.0', next: '3.0.0-rc.1', legacy: '1.0.0' }
+  const shown = (...versions: string[]) => new Set(versions)
+  t.same(repointDistTags(tags, shown('2.0.0', '1.0.0', '3.0.0-rc.1')), tags)
+  t.same(repointDistTags(tags, shown('1.0.0', '1.9.0', '2.5.0', '1.9.1-beta')), {
+    legacy: '1.0.0',
+    latest: '1.9.0',
+  })
+  t.same(
+    repointDistTags(tags, shown('2.5.0')),
+    { latest: '2.5.0' },
+    'nothing below: the highest',
+  )
+  t.same(repointDistTags(tags, shown('3.0.0-rc.1')), {
+    next: '3.0.0-rc.1',
+    latest: '3.0.0-rc.1',
+  })
+  t.same(repointDistTags(tags, shown()), {})
+  t.same(repointDistTags({ next: '1.0.0' }, shown()), {}, 'no latest is invented')
+})
+
+t.test('one flight per key', async t => {
+  const flight = openFlights<number>()
+  let calls = 0
+  const work = async () => {
+    await new Promise(resolve => setImmediate(resolve))
+    return ++calls
+  }
+  t.same(
+    await Promise.all([flight('a', work), flight('a', work), flight('b', work)]),
+    [1, 1, 2],
+  )
+  t.equal(await flight('a', work), 3, 'a landed flight is not shared')
+  await t.rejects(
+    flight('c', () => Promise.reject(new Error('no'))),
+    { message: 'no' },
+  )
+  t.equal(await flight('c', work), 4, 'a failure is not remembered')
+})
+
+t.test('epochs', async t => {
+  const epochs = openEpochs(2)
+  const before = epochs.of('a')
+  epochs.bump('a')
+  const after = epochs.of('a')
+  t.not(after, before)
+  epochs.bump('b')
+  epochs.bump('c')
+  t.not(epochs.of('a'), after, 'forgotten counts as changed')
+  t.not(epochs.of('a'), before)
+})
+
+t.test('background work', async t => {
+  const errors: string[] = []
+  const done: string[] = []
+  const background = openBackground({
+    concurrency: 1,
+    max: 2,
+    onError: key => errors.push(key),
+  })
+  const work = (key: string) => () =>
+    new Promise<void>(resolve => setImmediate(() => resolve(void done.push(key))))
+  t.ok(background.add('a', work('a')))
+  t.ok(background.add('bad', () => Promise.reject(new Error('x'))))
+  t.ok(background.add('c', work('c')))
+  t.notOk(background.add('d', work('d')), 'a full queue drops')
+  await background.idle()
+  t.same([done, errors], [['a', 'c'], ['bad']])
+  await background.close()
+  t.notOk(background.add('e', work('e')), 'closed')
+})
