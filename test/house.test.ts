@@ -3,7 +3,7 @@
  * linter's: .oxlintrc.json.)
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { wantedNode } from '../lib/cli/node-version.ts'
@@ -21,7 +21,7 @@ const tracked = execFileSync('git', ['ls-files', '-z'], {
   maxBuffer: 16 * 1024 * 1024,
 })
   .split('\0')
-  .filter(file => file !== '' && existsSync(new URL(file, root)))
+  .filter(file => statSync(new URL(file, root), { throwIfNoEntry: false })?.isFile() === true)
 
 const manifest = JSON.parse(text('package.json')) as {
   name: string
