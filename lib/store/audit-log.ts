@@ -1,41 +1,26 @@
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { AuditEntry } from '../types.ts'
 import type { Database } from './database.ts'
+import type { GroupWriter } from './group-writer.ts'
 import type { Lifetime } from './store-error.ts'
 import { assertOpen, refusal } from './store-error.ts'
 import type { StoreLog } from './store-event.ts'
 import type { AuditLog, StoredAuditEntry } from './store.ts'
 
-/** Characters of JSON in one entry, and in all that wait to be written. */
+/** Characters of JSON in one entry. */
 export const entryMax = 256 * 1024
-const waitingMax = 32 * 1024 * 1024
-/** Entries in one transaction: about 1 ms. */
-const batchRows = 256
 const pageRows = 64
 
-type Waiting = {
-  readonly name: string
-  readonly text: string
-  readonly resolve: () => void
-  readonly reject: (error: unknown) => void
-}
-
-export type LocalAuditLog = AuditLog & {
-  /** Resolves when nothing waits any more. */
-  drained(): Promise<void>
-}
-
 /**
- * The audit log in SQLite: a table whose triggers refuse every change. Appends made in one turn of
- * the event loop, and those that arrive while the disk is busy, are written in one transaction; an
- * append resolves once it is on the disk, so that a crash loses none that was acknowledged.
- * When the disk cannot keep up, appends fail (ESTORE) rather than fill the memory.
+ * The audit log in SQLite: a table whose triggers refuse every change. An append resolves once it
+ * is on the disk, so that no crash loses one that was acknowledged.
  */
 export const openAuditLog = (
   database: Database,
+  writer: GroupWriter,
   lifetime: Lifetime,
   log: StoreLog,
-): LocalAuditLog => {
+): AuditLog => {
   const insert = database.prepare('INSERT INTO audit (name, entry) VALUES (?, ?)')
   const page = database.prepare(
     'SELECT seq, entry FROM audit WHERE seq > ? ORDER BY seq LIMIT ?',
@@ -43,32 +28,6 @@ export const openAuditLog = (
   const pageByName = database.prepare(
     'SELECT seq, entry FROM audit WHERE name = ? AND seq > ? ORDER BY seq LIMIT ?',
   )
-
-  const waiting: Waiting[] = []
-  let waitingSize = 0
-  let writing: Promise<void> | undefined
-
-  const writeBatch = async (): Promise<void> => {
-    const batch = waiting.splice(0, batchRows)
-    const size = batch.reduce((sum, { text }) => sum + text.length, 0)
-    try {
-      await database.transaction('write the audit log', size, () => {
-        for (const { name, text } of batch) insert.run(name, text)
-      })
-      await database.settled()
-      for (const { resolve } of batch) resolve()
-    } catch (error) {
-      for (const { reject } of batch) reject(error)
-    } finally {
-      waitingSize -= size
-    }
-  }
-
-  const writeAll = async (): Promise<void> => {
-    await breathe()
-    while (waiting.length > 0) await writeBatch()
-    writing = undefined
-  }
 
   const parse = (seq: number, text: string): StoredAuditEntry | undefined => {
     try {
@@ -89,14 +48,7 @@ export const openAuditLog = (
           wanted: entryMax,
         })
       }
-      if (waitingSize + text.length > waitingMax) {
-        throw refusal('The audit log cannot keep up: the disk is too slow or stuck.')
-      }
-      await new Promise<void>((resolve, reject) => {
-        waitingSize += text.length
-        waiting.push({ name: entry.package.name, text, resolve, reject })
-        writing ??= writeAll()
-      })
+      await writer.write(text.length, () => insert.run(entry.package.name, text))
     },
 
     async *read({ after = 0, limit = Number.POSITIVE_INFINITY, name } = {}) {
@@ -118,10 +70,6 @@ export const openAuditLog = (
         await breathe()
         assertOpen(lifetime)
       }
-    },
-
-    drained: async () => {
-      while (writing !== undefined) await writing
     },
   }
 }

@@ -10,8 +10,6 @@ import { assertOpen, refusal, sqliteCode, storeError } from './store-error.ts'
 import type { StoreLog } from './store-event.ts'
 import { syncBarrier } from './wal-sync.ts'
 
-/** How long a call waits for a lock that another process holds. */
-const patience = 5000
 /** SQLite's own waiting stops the whole thread, so it gets only this long at a time. */
 const busyTimeout = 4
 const pageSize = 4096
@@ -24,9 +22,18 @@ export type Database = {
   write<T>(doing: string, bytes: number, work: () => T): Promise<T>
   /** The same for several statements, as one transaction. */
   transaction<T>(doing: string, bytes: number, work: () => T): Promise<T>
+  /** Tells of bytes that a transaction wrote beyond those it was given. */
+  wrote(bytes: number): void
   /** Resolves when all writes so far would survive a loss of power. */
   settled(): Promise<void>
   close(): Promise<void>
+}
+
+export type DatabaseOptions = {
+  readonly now: () => Date
+  readonly log: StoreLog
+  /** Milliseconds; default 5,000. */
+  readonly patience?: number
 }
 
 const numberOf = (row: Record<string, unknown> | undefined, column: string): number =>
@@ -102,11 +109,17 @@ const connect = (path: string): DatabaseSync => {
   }
 }
 
+type Patience = {
+  /** Milliseconds that a call waits for a lock held by another process. */
+  readonly patience: number
+  readonly alive?: () => void
+}
+
 const retrying = async <T>(
   doing: string,
   path: string,
+  { patience, alive = () => undefined }: Patience,
   work: () => T,
-  alive: () => void = () => undefined,
 ): Promise<T> => {
   const deadline = performance.now() + patience
   for (let wait = 2; ; wait = Math.min(wait * 2, 50)) {
@@ -128,12 +141,12 @@ const retrying = async <T>(
 export const openDatabase = async (
   path: string,
   lifetime: Lifetime,
-  { now, log }: { readonly now: () => Date; readonly log: StoreLog },
+  { now, log, patience = 5000 }: DatabaseOptions,
 ): Promise<Database> => {
-  const database = await retrying('open the database', path, () => connect(path))
+  const database = await retrying('open the database', path, { patience }, () => connect(path))
   let walFile: FileHandle
   try {
-    await retrying('prepare the database', path, () =>
+    await retrying('prepare the database', path, { patience }, () =>
       inTransaction(database, () => migrate(database, path, now)),
     )
     // The log exists as long as a connection that has used it. SQLite takes its locks on other
@@ -149,18 +162,20 @@ export const openDatabase = async (
   )
   const alive = () => assertOpen(lifetime)
 
+  const wrote = (bytes: number) => checkpointer.wrote(3 + Math.ceil(bytes / pageSize))
   const write = async <T>(doing: string, bytes: number, work: () => T): Promise<T> => {
-    const result = await retrying(doing, path, work, alive)
-    checkpointer.wrote(3 + Math.ceil(bytes / pageSize))
+    const result = await retrying(doing, path, { patience, alive }, work)
+    wrote(bytes)
     return result
   }
 
   return {
     prepare: sql => database.prepare(sql),
-    read: (doing, work) => retrying(doing, path, work, alive),
+    read: (doing, work) => retrying(doing, path, { patience, alive }, work),
     write,
     transaction: (doing, bytes, work) =>
       write(doing, bytes, () => inTransaction(database, work)),
+    wrote,
     settled: async () => {
       try {
         await synced()

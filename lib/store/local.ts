@@ -10,6 +10,7 @@ import { evict } from './eviction.ts'
 import type { FileSystem } from './file-system.ts'
 import { nodeFileSystem, unlinkIfThere, writeFully } from './file-system.ts'
 import { checkStamp } from './format-stamp.ts'
+import { openGroupWriter } from './group-writer.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { openLocalBlobs } from './local-blobs.ts'
 import { openRecords } from './records.ts'
@@ -146,13 +147,13 @@ export const openLocalStore = async ({
     clearLeftovers: () => temporary.clear(),
     log,
   })
-  const audit = openAuditLog(database, lifetime, log)
+  const writer = openGroupWriter(database, lifetime)
 
   const closeAll = async (): Promise<void> => {
     lifetime.closed = true
     await blobs.abortStaged()
     await housekeeping.stop()
-    await audit.drained()
+    await writer.drained()
     await index.flushTouches()
     inner.closed = true
     await database.close()
@@ -161,8 +162,8 @@ export const openLocalStore = async ({
 
   return {
     blobs,
-    records: openRecords(database, lifetime, log),
-    audit,
+    records: openRecords(database, writer, lifetime, log),
+    audit: openAuditLog(database, writer, lifetime, log),
     collect: async () => {
       assertOpen(lifetime)
       try {

@@ -1,6 +1,7 @@
 import { setImmediate as breathe } from 'node:timers/promises'
 import { messageOf } from '../errors.ts'
 import type { Database } from './database.ts'
+import type { GroupWriter } from './group-writer.ts'
 import type { Lifetime } from './store-error.ts'
 import { assertOpen, refusal } from './store-error.ts'
 import type { StoreLog } from './store-event.ts'
@@ -49,10 +50,16 @@ const textOf = (collection: string, key: string, value: unknown): string => {
 
 /**
  * Records in SQLite. A read is about 10 µs and touches no file that is in the page cache. A write
- * resolves once it is on the disk; writes made together share that wait. Keys are ordered by their
- * UTF-8 bytes, in `list` too, which shows each entry as it is when it is reached.
+ * resolves once it is on the disk; writes made together share that wait (see
+ * group-writer.ts). Keys are ordered by their UTF-8 bytes, in `list` too, which shows each entry as
+ * it is when it is reached.
  */
-export const openRecords = (database: Database, lifetime: Lifetime, log: StoreLog): Records => {
+export const openRecords = (
+  database: Database,
+  writer: GroupWriter,
+  lifetime: Lifetime,
+  log: StoreLog,
+): Records => {
   const select = database.prepare('SELECT value FROM records WHERE collection = ? AND key = ?')
   const upsert = database.prepare(
     `INSERT INTO records VALUES (?, ?, ?)
@@ -70,20 +77,23 @@ export const openRecords = (database: Database, lifetime: Lifetime, log: StoreLo
     'SELECT key FROM records WHERE collection = ? AND key > ? ORDER BY key LIMIT ?',
   )
 
-  /** `text` is set when there is a row; `value` unless it does not parse. */
-  const look = async <T>(
+  const parse = <T>(
     collection: string,
     key: string,
-  ): Promise<{ readonly text?: string; readonly value?: T }> => {
-    const row = await database.read('read a record', () => select.get(collection, key))
-    const text = row?.['value']
-    if (typeof text !== 'string') return {}
+    text: string,
+  ): { value: T } | undefined => {
     try {
-      return { text, value: JSON.parse(text) as T }
+      return { value: JSON.parse(text) as T }
     } catch {
       log({ event: 'record-damaged', collection, key })
-      return { text }
+      return undefined
     }
+  }
+
+  const look = async <T>(collection: string, key: string): Promise<T | undefined> => {
+    const row = await database.read('read a record', () => select.get(collection, key))
+    const text = row?.['value']
+    return typeof text === 'string' ? parse<T>(collection, key, text)?.value : undefined
   }
 
   const checkCall = (collection: string, key: string): void => {
@@ -107,47 +117,34 @@ export const openRecords = (database: Database, lifetime: Lifetime, log: StoreLo
   return {
     get: async <T>(collection: string, key: string) => {
       checkCall(collection, key)
-      return (await look<T>(collection, key)).value
+      return await look<T>(collection, key)
     },
 
     put: async (collection, key, value) => {
       checkCall(collection, key)
       const text = textOf(collection, key, value)
-      await database.write('write a record', text.length, () =>
-        upsert.run(collection, key, text),
-      )
-      await database.settled()
+      await writer.write(text.length, () => upsert.run(collection, key, text))
     },
 
     putIfAbsent: async <T>(collection: string, key: string, value: T) => {
       checkCall(collection, key)
       const text = textOf(collection, key, value)
       for (;;) {
-        await database.write('write a record', text.length, () =>
-          insert.run(collection, key, text),
-        )
-        const stored = await look<T>(collection, key)
-        if (stored.value !== undefined) {
-          // Also when somebody else stored it: what we answer must not vanish with the power.
-          await database.settled()
-          return stored.value
-        }
+        const row = await writer.write(text.length, () => {
+          insert.run(collection, key, text)
+          return select.get(collection, key)
+        })
+        const stored = String(row?.['value'])
+        const found = parse<T>(collection, key, stored)
+        if (found !== undefined) return found.value
         // A damaged row counts as absent; it goes only if it is still the one we saw.
-        const { text: damaged } = stored
-        if (damaged !== undefined) {
-          await database.write('write a record', 0, () =>
-            removeValue.run(collection, key, damaged),
-          )
-        }
+        await writer.write(0, () => removeValue.run(collection, key, stored))
       }
     },
 
     delete: async (collection, key) => {
       checkCall(collection, key)
-      const { changes } = await database.write('delete a record', 0, () =>
-        remove.run(collection, key),
-      )
-      await database.settled()
+      const { changes } = await writer.write(0, () => remove.run(collection, key))
       return Number(changes) > 0
     },
 
@@ -160,7 +157,7 @@ export const openRecords = (database: Database, lifetime: Lifetime, log: StoreLo
         for (const key of keys) {
           // Keys with one prefix are neighbours.
           if (!key.startsWith(prefix)) return
-          const { value } = await look<T>(collection, key)
+          const value = await look<T>(collection, key)
           if (value !== undefined) yield [key, value] as const
         }
         const last = keys.at(-1)

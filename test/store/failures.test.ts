@@ -1,0 +1,402 @@
+/** What the store says when the disk, or somebody else's data on it, is in the way. */
+import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import * as promises from 'node:fs/promises'
+import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import type { Test } from 'tap'
+import { AttestryError } from '../../lib/errors.ts'
+import { openDatabase } from '../../lib/store/database.ts'
+import type { FileSystem } from '../../lib/store/file-system.ts'
+import { openGroupWriter } from '../../lib/store/group-writer.ts'
+import { openLocalStore } from '../../lib/store/local.ts'
+import type { StoreEvent } from '../../lib/store/store-event.ts'
+import { syncBarrier } from '../../lib/store/wal-sync.ts'
+import {
+  MiB,
+  auditEntry,
+  codeOf,
+  integrityOf,
+  keepBytes,
+  listAll,
+  stageBytes,
+} from '../contract/tools.ts'
+
+const root = t.testdir({})
+const space = () => join(root, randomBytes(6).toString('hex'))
+
+const failure = (code: string): Error =>
+  Object.assign(new Error(`${code}: simulated`), { code })
+
+/** The file system, except that `fails` may name an error for a call. */
+const faultyFileSystem = (
+  fails: (call: string, path: string) => string | undefined,
+): FileSystem => {
+  const check = (call: string, path: unknown): void => {
+    const code = fails(call, String(path))
+    if (code !== undefined) throw failure(code)
+  }
+  const open: typeof promises.open = async (path, ...rest) => {
+    check('open', path)
+    const handle = await promises.open(path, ...rest)
+    for (const call of ['write', 'datasync', 'read'] as const) {
+      const real = handle[call].bind(handle) as (...args: unknown[]) => unknown
+      Object.defineProperty(handle, call, {
+        value: async (...args: unknown[]) => {
+          check(call, path)
+          return await real(...args)
+        },
+      })
+    }
+    return handle
+  }
+  const rename: typeof promises.rename = async (from, to) => {
+    check('rename', to)
+    await promises.rename(from, to)
+  }
+  const mkdir = (async (path: string, options: { recursive: true }) => {
+    check('mkdir', path)
+    return await promises.mkdir(path, options)
+  }) as typeof promises.mkdir
+  const unlink: typeof promises.unlink = async path => {
+    check('unlink', path)
+    await promises.unlink(path)
+  }
+  return { ...promises, open, rename, mkdir, unlink }
+}
+
+const errorOf = async (work: () => Promise<unknown>): Promise<AttestryError> => {
+  try {
+    await work()
+  } catch (error) {
+    if (error instanceof AttestryError) return error
+    throw error
+  }
+  throw new Error('it did not fail')
+}
+
+t.test('a blob that cannot be written', async t => {
+  for (const [call, code] of [
+    ['open', 'EMFILE'],
+    ['write', 'ENOSPC'],
+    ['datasync', 'EIO'],
+    ['rename', 'EACCES'],
+    ['mkdir', 'EROFS'],
+  ] as const) {
+    await t.test(
+      `${call} fails with ${code}: ESTORE, nothing left, and the next one works`,
+      async t => {
+        const path = space()
+        let broken = false
+        const fs = faultyFileSystem(name => (broken && name === call ? code : undefined))
+        const store = await openLocalStore({ path, fs })
+        t.teardown(() => store.close())
+        const bytes = randomBytes(2000)
+        broken = true
+        let staged: Awaited<ReturnType<typeof stageBytes>> | undefined
+        const error = await errorOf(async () => {
+          staged = await store.blobs.stage()
+          await staged.write(bytes)
+          await staged.finish()
+          await staged.commit()
+        })
+        t.equal(error.code, 'ESTORE')
+        t.match(error.message, code)
+        t.match(error.message, path, 'it says where')
+        if (call === 'write' || call === 'datasync' || call === 'open') {
+          t.equal(await codeOf(() => store.check()), call === 'datasync' ? undefined : 'ESTORE')
+        }
+        broken = false
+        await staged?.abort()
+        t.same(readdirSync(join(path, 'tmp')), [])
+        t.equal(await store.blobs.get(integrityOf(bytes)), undefined)
+        t.equal(await store.blobs.size(), 0)
+        await keepBytes(store.blobs, bytes)
+        t.ok((await store.blobs.get(integrityOf(bytes)))?.equals(bytes))
+      },
+    )
+  }
+
+  await t.test('a commit may be tried again', async t => {
+    let broken = true
+    const fs = faultyFileSystem((call, to) =>
+      broken && call === 'rename' && to.includes('sha512') ? 'ENOSPC' : undefined,
+    )
+    const store = await openLocalStore({ path: space(), fs })
+    t.teardown(() => store.close())
+    const staged = await stageBytes(store.blobs, randomBytes(100))
+    const { integrity } = await staged.finish()
+    t.equal(await codeOf(() => staged.commit()), 'ESTORE')
+    broken = false
+    await staged.commit()
+    t.ok(await store.blobs.get(integrity))
+  })
+})
+
+t.test('a blob that cannot be read or removed', async t => {
+  const path = space()
+  let broken: string | undefined
+  const events: StoreEvent[] = []
+  const fs = faultyFileSystem((call, file) =>
+    call === broken && file.includes('sha512') ? 'EIO' : undefined,
+  )
+  const store = await openLocalStore({
+    path,
+    fs,
+    memoryBytes: 0,
+    log: event => events.push(event),
+  })
+  t.teardown(() => store.close())
+  const small = await keepBytes(store.blobs, randomBytes(1000))
+  const large = await keepBytes(store.blobs, randomBytes(2 * MiB))
+  broken = 'open'
+  for (const name of [small, large]) {
+    t.equal(await codeOf(() => store.blobs.get(name)), 'ESTORE')
+    t.equal(await codeOf(() => store.blobs.open(name)), 'ESTORE')
+  }
+  broken = 'read'
+  t.equal(await codeOf(() => store.blobs.get(large)), 'ESTORE')
+  broken = undefined
+  t.ok(await store.blobs.get(small), 'an error is not damage: it is still there')
+  t.ok(await store.blobs.get(large))
+  t.same(
+    events.filter(({ event }) => event === 'blob-damaged'),
+    [],
+  )
+})
+
+t.test('a path that cannot be a store', async t => {
+  const refused = async (t: Test, path: string, wanted: RegExp) => {
+    const error = await errorOf(() => openLocalStore({ path }))
+    t.equal(error.code, 'ESTORE')
+    t.match(error.message, wanted)
+    t.match(error.message, path.split('/').at(-1))
+  }
+  const made = async (path: string) => {
+    const store = await openLocalStore({ path })
+    await store.close()
+    return path
+  }
+
+  t.test('a file, and a path below a file', async t => {
+    const file = space()
+    writeFileSync(file, 'hello')
+    await refused(t, file, /EEXIST|ENOTDIR/)
+    await refused(t, join(file, 'below'), /ENOTDIR/)
+    t.equal(readFileSync(file, 'utf8'), 'hello')
+  })
+  t.test(
+    'one without permission',
+    { skip: process.getuid?.() === 0 && 'root may do anything' },
+    async t => {
+      const path = space()
+      mkdirSync(path)
+      chmodSync(path, 0o500)
+      t.teardown(() => chmodSync(path, 0o700))
+      await refused(t, path, /EACCES/)
+    },
+  )
+  t.test('a read-only file system', async t => {
+    const fs = faultyFileSystem(call => (call === 'mkdir' ? 'EROFS' : undefined))
+    t.match((await errorOf(() => openLocalStore({ path: space(), fs }))).message, /read-only/)
+  })
+  t.test('a store of another layout', async t => {
+    const path = await made(space())
+    writeFileSync(join(path, 'attestry-store.json'), '{"layout": 2}')
+    await refused(t, path, /layout 2.*newer version/)
+    const { details } = await errorOf(() => openLocalStore({ path }))
+    t.match(details, { found: 2, wanted: 1 })
+    writeFileSync(join(path, 'attestry-store.json'), '{"layout": 0}')
+    await refused(t, path, /layout 0/)
+    for (const text of ['', '{', 'null', '{}', '{"layout": "1"}']) {
+      writeFileSync(join(path, 'attestry-store.json'), text)
+      await refused(t, path, /stamp/)
+    }
+  })
+  t.test("a store's parts without its stamp", async t => {
+    const path = await made(space())
+    rmSync(join(path, 'attestry-store.json'))
+    await refused(t, path, /store\.sqlite/)
+    const other = space()
+    mkdirSync(join(other, 'blobs'), { recursive: true })
+    await refused(t, other, /blobs/)
+    t.same(readdirSync(join(other, 'blobs')), [])
+  })
+  t.test('tables of a newer version', async t => {
+    const path = await made(space())
+    const database = new DatabaseSync(join(path, 'store.sqlite'))
+    database.exec("INSERT INTO migrations VALUES (99, '2030-01-01')")
+    database.close()
+    await refused(t, path, /version 99.*newer version/)
+  })
+  t.test("somebody else's database, and none at all", async t => {
+    const path = await made(space())
+    rmSync(join(path, 'store.sqlite'))
+    const database = new DatabaseSync(join(path, 'store.sqlite'))
+    database.exec('CREATE TABLE theirs (a)')
+    database.close()
+    await refused(t, path, /something else/)
+    writeFileSync(join(path, 'store.sqlite'), randomBytes(8192))
+    await refused(t, path, /not a SQLite database/)
+  })
+  t.test('other files beside the store are no hindrance', async t => {
+    const path = space()
+    mkdirSync(join(path, 'lost+found'), { recursive: true })
+    writeFileSync(join(path, 'notes.txt'), 'ours')
+    await made(path)
+    t.equal(readFileSync(join(path, 'notes.txt'), 'utf8'), 'ours')
+  })
+})
+
+t.test('a disk that fills while it is written to', async t => {
+  const path = space()
+  const writer = fileURLToPath(new URL('crash-writer.ts', import.meta.url))
+  // No file may grow beyond 2 MiB: the system refuses the write, to SQLite as to us.
+  const { stdout } = spawnSync(
+    'sh',
+    ['-c', 'ulimit -f 4096 && exec "$0" "$@"', process.execPath, writer, path, 'full'],
+    { encoding: 'utf8', timeout: 60_000 },
+  )
+  t.match(stdout, /failed ESTORE/)
+  const lines = stdout.split('\n').map(line => line.split(' '))
+  const store = await openLocalStore({ path })
+  t.teardown(() => store.close())
+  for (const [what, name = ''] of lines) {
+    if (what === 'blob') t.ok(await store.blobs.get(name as `sha512-${string}`))
+    if (what === 'pin') t.ok(await store.records.get('pin', name))
+  }
+  t.equal((await store.blobs.size()) > 0, true)
+  await store.records.put('c', 'k', 1)
+})
+
+t.test('a database that another process keeps locked', async t => {
+  const path = space()
+  mkdirSync(path)
+  const file = join(path, 'db')
+  const lifetime = { closed: false }
+  const database = await openDatabase(file, lifetime, {
+    now: () => new Date(),
+    log: () => undefined,
+    patience: 300,
+  })
+  t.teardown(() => database.close())
+  const writer = openGroupWriter(database, lifetime)
+  const insert = database.prepare("INSERT INTO records VALUES ('c', ?, '1')")
+  const other = new DatabaseSync(file)
+  t.teardown(() => other.close())
+
+  other.exec('BEGIN IMMEDIATE')
+  let turns = 0
+  const ticking = setInterval(() => (turns += 1), 5)
+  const written = writer.write(1, () => insert.run('waits'))
+  await pause(100)
+  other.exec('COMMIT')
+  await written
+  t.ok(turns > 3, 'the thread was free meanwhile')
+
+  other.exec('BEGIN IMMEDIATE')
+  const codes = await Promise.all(
+    [1, 2].map(n => codeOf(() => writer.write(1, () => insert.run(`${n}`)))),
+  )
+  t.same(codes, ['ESTORE', 'ESTORE'])
+  other.exec('COMMIT')
+  clearInterval(ticking)
+  await writer.write(1, () => insert.run('after'))
+  const keys = other.prepare('SELECT key FROM records ORDER BY key').all()
+  t.same(
+    keys.map(({ key }) => key),
+    ['after', 'waits'],
+  )
+})
+
+t.test('group commit', async t => {
+  const path = space()
+  mkdirSync(path)
+  const lifetime = { closed: false }
+  const database = await openDatabase(join(path, 'db'), lifetime, {
+    now: () => new Date(),
+    log: () => undefined,
+  })
+  t.teardown(() => database.close())
+  const writer = openGroupWriter(database, lifetime)
+  const insert = database.prepare("INSERT INTO records VALUES ('c', ?, '1')")
+  const count = database.prepare('SELECT count(*) AS n FROM records')
+  const writes = [1, 2, 3].map(n => writer.write(1, () => insert.run(`${n}`)))
+  t.equal(count.get()?.['n'], 0)
+  await Promise.race(writes)
+  t.equal(count.get()?.['n'], 3, 'written together')
+  await Promise.all(writes)
+
+  const outcomes = await Promise.allSettled([
+    writer.write(1, () => insert.run('4')),
+    writer.write(1, () => {
+      throw new Error('no')
+    }),
+    writer.write(1, () => insert.run('5')),
+  ])
+  t.same(
+    outcomes.map(({ status }) => status),
+    ['rejected', 'rejected', 'fulfilled'],
+    'a failed batch is undone whole; those after it are another',
+  )
+  t.equal(count.get()?.['n'], 4)
+
+  const huge = 100 * MiB
+  const many = await Promise.all(
+    [1, 2].map(n => codeOf(() => writer.write(huge, () => insert.run(`huge${n}`)))),
+  )
+  t.same(many, [undefined, 'ESTORE'], 'what waits is bounded')
+  await writer.write(huge, () => insert.run('room again'))
+})
+
+t.test('the barrier: calls share syncs, never one that began before them', async t => {
+  let syncs = 0
+  let end: (error?: Error) => void = () => undefined
+  const settled = syncBarrier({
+    datasync: () =>
+      new Promise<void>((resolve, reject) => {
+        syncs += 1
+        end = error => (error ? reject(error) : resolve())
+      }),
+  })
+  const first = settled()
+  const later = [settled(), settled()]
+  t.equal(syncs, 1)
+  end()
+  await first
+  await pause(1)
+  t.equal(syncs, 2)
+  let done = false
+  const all = Promise.all(later).then(() => (done = true))
+  await pause(1)
+  t.equal(done, false)
+  end()
+  await all
+  const failing = settled()
+  const next = settled()
+  end(failure('EIO'))
+  await t.rejects(failing, { code: 'EIO' })
+  await pause(1)
+  end()
+  await next
+  t.equal(syncs, 4)
+})
+
+t.test('appends and puts of a store that is being closed are kept', async t => {
+  const path = space()
+  const store = await openLocalStore({ path })
+  const writes = [
+    ...Array.from({ length: 300 }, (_, n) => store.audit.append(auditEntry('p', `${n}`))),
+    store.records.put('c', 'k', 1),
+  ]
+  await store.close()
+  await Promise.all(writes)
+  const again = await openLocalStore({ path })
+  t.teardown(() => again.close())
+  t.equal((await listAll(again.audit.read())).length, 300)
+  t.equal(await again.records.get('c', 'k'), 1)
+})
