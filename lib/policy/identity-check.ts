@@ -40,7 +40,7 @@ const words: Partial<Record<IdentityField, readonly [form: RegExp, wanted: strin
 const fixedStart = /^https:\/\/[^/*{}]+\/[^/*{}]+\//
 
 const globMessage = (field: IdentityField, value: string): string | undefined => {
-  if (!globFields.has(field)) return `${field} is compared exactly and takes no *`
+  if (!globFields.has(field)) return 'is compared exactly and takes no *'
   if (value.includes('***')) return 'wanted * (within a segment) or ** (across segments)'
   if (/(?<!\*)\*\{|\}\*(?!\*)|\*\*\{|\}\*\*/.test(value))
     return 'a * next to {version} would match other versions as well'
@@ -60,8 +60,8 @@ const fieldMessage = (field: IdentityField, value: string): string | undefined =
   if (/[{}]/.test(rest))
     return versionFields.has(field)
       ? 'wanted {version} and no other braces'
-      : `${field} takes no {version} and no braces`
-  if (rest.length + '{version}'.length < value.length) return '{version} may stand in it once'
+      : 'takes no {version} and no braces'
+  if (rest.length + '{version}'.length < value.length) return 'wanted {version} once'
   if (value.includes('*')) {
     const message = globMessage(field, value)
     if (message !== undefined) return message

@@ -16,9 +16,16 @@ const text = (wanted: string) =>
 const choice = <const T extends readonly [string, ...string[]]>(...words: T) =>
   z.enum(words, { error: `wanted ${words.slice(0, -1).join(', ')} or ${words.at(-1)}` })
 
-const duration = z
-  .string({ error: durationWanted })
-  .regex(new RegExp(durationPattern), { error: durationWanted })
+const durationOr = (word: string) => {
+  const error = `${durationWanted}, or ${word}`
+  const duration = z.string({ error }).regex(new RegExp(durationPattern), { error })
+  return z.union([z.literal(word, { error }), duration], { error }).optional()
+}
+
+const mapping = (example: string) => ({
+  error: (issue: { readonly code?: string | undefined }) =>
+    issue.code === 'invalid_type' ? `wanted ${example}` : undefined,
+})
 
 const mode = choice('enforce', 'observe')
 const presence = choice('required', 'if-present', 'ignore')
@@ -136,12 +143,9 @@ const continuity = z
       level,
       z.strictObject({
         level,
-        settledAfter: z
-          .union([z.literal('never'), duration], { error: `${durationWanted}, or never` })
-          .optional()
-          .describe(
-            'Age from which a lost provenance is no longer held against a version, if a later release has it again. Default 90d.',
-          ),
+        settledAfter: durationOr('never').describe(
+          'Age from which a lost provenance is no longer held against a version, if a later release has it again. Default 90d.',
+        ),
       }),
     ],
     { error: 'wanted off, release-line, package, or { level: …, settledAfter: 90d }' },
@@ -151,10 +155,9 @@ const continuity = z
     'What may not be lost from one release to the next: provenance and publisher, within the release line (the same major version) or the whole package.',
   )
 
-const minimumAge = z
-  .union([z.literal('off'), duration], { error: `${durationWanted}, or off` })
-  .optional()
-  .describe('How long a version must have been public, as in 30m, 12h, 3d or 2w; or off.')
+const minimumAge = durationOr('off').describe(
+  'How long a version must have been public, as in 30m, 12h, 3d or 2w; or off.',
+)
 
 const where = z
   .unknown()
@@ -162,7 +165,7 @@ const where = z
   .describe('Not judged by this version: refused when the policy is loaded.')
 
 const deny = z
-  .strictObject({ reason: text('why it is refused') })
+  .strictObject({ reason: text('why it is refused') }, mapping('{ reason: … }'))
   .optional()
   .describe('Refuses, whatever the evidence.')
 
@@ -183,15 +186,18 @@ export const ruleSchema = z.strictObject({
   mode: mode.optional().describe("Default: the file's mode."),
   require: ruleRequirement.optional(),
   allow: z
-    .strictObject({
-      reason: text('why it is let in'),
-      by: text('who decided').optional(),
-      until: z
-        .string({ error: endWanted })
-        .regex(new RegExp(endPattern), { error: endWanted })
-        .optional()
-        .describe('A day (through its end, UTC) or an instant.'),
-    })
+    .strictObject(
+      {
+        reason: text('why it is let in'),
+        by: text('who decided').optional(),
+        until: z
+          .string({ error: endWanted })
+          .regex(new RegExp(endPattern), { error: endWanted })
+          .optional()
+          .describe('A day (through its end, UTC) or an instant.'),
+      },
+      mapping('{ reason: …, until: … }'),
+    )
     .optional()
     .describe('A waiver: admits whatever the evidence, except bytes that do not match.'),
   deny,
