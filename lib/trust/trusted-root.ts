@@ -31,7 +31,12 @@ const checkPeriod = (period: Period | undefined, where: string, what: string): v
       where,
       `${what} has no start of its validity; wanted validFor.start, an ISO 8601 time`,
     )
-  if (end !== undefined && (typeof end !== 'string' || Number.isNaN(Date.parse(end))))
+  // tools that write every field write null for none
+  if (
+    end !== undefined &&
+    end !== null &&
+    (typeof end !== 'string' || Number.isNaN(Date.parse(end)))
+  )
     refuse(where, `${what} has a validFor.end that is not an ISO 8601 time`)
 }
 
