@@ -1,0 +1,145 @@
+/**
+ * What happens in the house, as log lines and numbers. `observe` gives the one object of callbacks
+ * that the rooms are opened with.
+ */
+import { isAttestryError, messageOf } from '../errors.ts'
+import type { AuditEntry } from '../types.ts'
+import type { Log, LogLevel } from './log.ts'
+import type { Metrics } from './metrics.ts'
+
+export type RequestSeen = {
+  readonly method: string
+  /** The kind of route; never the whole address. */
+  readonly route: string
+  readonly status: number
+  /** Milliseconds. */
+  readonly duration: number
+  readonly client: { readonly address: string; readonly agent?: string }
+}
+
+export type UpstreamSeen = {
+  readonly upstream: string
+  readonly request: string
+  readonly outcome: string
+  readonly milliseconds: number
+  readonly attempts: number
+}
+
+export type StoreSeen = { readonly event: string }
+
+/** One line of the log. `event` is for machines and never changes its meaning. */
+export type LogEvent = {
+  readonly level: Exclude<LogLevel, 'silent'>
+  readonly event: string
+  readonly message: string
+  readonly fields?: Readonly<Record<string, unknown>>
+}
+
+export const logEvent = (log: Log, { level, event, message, fields }: LogEvent): void => {
+  log[level]({ event, ...fields }, message)
+}
+
+const rounded = (milliseconds: number) => Math.round(milliseconds * 10) / 10
+
+export const requestEvent = (seen: RequestSeen): LogEvent => ({
+  level: seen.status >= 500 ? 'warn' : 'info',
+  event: 'request',
+  message: `${seen.method} ${seen.route} ${seen.status}`,
+  fields: {
+    method: seen.method,
+    route: seen.route,
+    status: seen.status,
+    milliseconds: rounded(seen.duration),
+    ...seen.client,
+  },
+})
+
+/** A verdict from memory is told at debug: it was told when it was made. */
+export const verdictEvent = (entry: AuditEntry): LogEvent => {
+  const { name, version } = entry.package
+  const codes = [...new Set(entry.reasons.map(reason => reason.code))]
+  const against = codes.length > 0
+  const level = entry.decision === 'allow' && !against ? 'info' : 'warn'
+  const observed = entry.decision === 'allow' && against ? ' (observe mode)' : ''
+  return {
+    level: entry.fresh ? level : 'debug',
+    event: 'verdict',
+    message: `${entry.decision} ${name}@${version}${against ? `: ${codes.join(', ')}` : ''}${observed}`,
+    fields: {
+      package: `${name}@${version}`,
+      decision: entry.decision,
+      rule: entry.rule,
+      ...(against && { reasons: entry.reasons.map(r => `${r.code}: ${r.message}`) }),
+    },
+  }
+}
+
+const answered = new Set(['found', 'missing', 'not-modified'])
+
+export const upstreamEvent = (seen: UpstreamSeen): LogEvent => ({
+  level: answered.has(seen.outcome) ? 'debug' : 'warn',
+  event: 'upstream',
+  message: `upstream ${seen.upstream}: ${seen.request} ${seen.outcome}`,
+  fields: { ...seen, milliseconds: rounded(seen.milliseconds) },
+})
+
+const quietStoreEvents = new Set(['blobs-evicted', 'leftovers-removed', 'blobs-repaired'])
+
+export const storeEvent = (seen: StoreSeen): LogEvent => ({
+  level: quietStoreEvents.has(seen.event) ? 'info' : 'error',
+  event: `store-${seen.event}`,
+  message: `store: ${seen.event.replaceAll('-', ' ')}`,
+  fields: Object.fromEntries(Object.entries(seen).filter(([key]) => key !== 'event')),
+})
+
+/** Errors raised on purpose need no stack: their message says it all. */
+export const errorEvent = (what: string, error: unknown): LogEvent => ({
+  level: 'error',
+  event: 'error',
+  message: `${what}: ${messageOf(error)}`,
+  fields: isAttestryError(error) ? { code: error.code, ...error.details } : { err: error },
+})
+
+export const observe = ({
+  log,
+  metrics,
+}: {
+  readonly log: Log
+  readonly metrics?: Metrics
+}) => ({
+  onRequest: (seen: RequestSeen) => {
+    logEvent(log, requestEvent(seen))
+    metrics?.request(seen)
+  },
+  onVerdict: (entry: AuditEntry) => {
+    logEvent(log, verdictEvent(entry))
+    metrics?.verdict(entry)
+  },
+  onUpstream: (seen: UpstreamSeen) => {
+    logEvent(log, upstreamEvent(seen))
+    metrics?.upstream(seen)
+  },
+  onExamined: (milliseconds: number) => metrics?.verification(milliseconds),
+  onStale: (name: string, upstream: string, error: unknown) => {
+    const message = `upstream ${upstream} does not answer; ${name} is served from what was stored`
+    logEvent(log, {
+      level: 'warn',
+      event: 'stale',
+      message,
+      fields: { upstream, package: name, cause: messageOf(error) },
+    })
+    metrics?.stale(upstream)
+  },
+  onStripping: (upstream: string) => {
+    const message = `upstream ${upstream} serves packages without signatures; does it strip them?`
+    logEvent(log, { level: 'warn', event: 'stripping', message, fields: { upstream } })
+  },
+  onStoreEvent: (seen: StoreSeen) => {
+    logEvent(log, storeEvent(seen))
+    metrics?.storeEvent(seen.event)
+  },
+  onError: (what: string, error: unknown) => {
+    logEvent(log, errorEvent(what, error))
+    metrics?.error(isAttestryError(error) ? error.code : 'EINTERNAL')
+  },
+})

@@ -1,0 +1,156 @@
+/** Numbers for Prometheus. Labels are drawn from small fixed sets: no package name, no address. */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { AuditEntry } from '../types.ts'
+
+export type Metrics = {
+  /** `duration` in milliseconds. */
+  readonly request: (seen: {
+    readonly method: string
+    readonly route: string
+    readonly status: number
+    readonly duration: number
+  }) => void
+  readonly verdict: (entry: Pick<AuditEntry, 'decision' | 'reasons' | 'fresh'>) => void
+  readonly upstream: (seen: {
+    readonly upstream: string
+    readonly request: string
+    readonly outcome: string
+    readonly milliseconds: number
+    readonly attempts: number
+  }) => void
+  readonly cache: (cache: string, hit: boolean) => void
+  readonly verification: (milliseconds: number) => void
+  readonly stale: (upstream: string) => void
+  readonly storeEvent: (event: string) => void
+  readonly error: (code: string) => void
+  /** What `GET /-/attestry/metrics` answers. */
+  readonly text: () => Promise<{ readonly type: string; readonly text: string }>
+  /** Ends the measuring of the event loop. */
+  readonly close: () => void
+}
+
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'])
+
+const fast = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+const quantiles = [0.5, 0.9, 0.99] as const
+
+/** Counters live in `registry`, which is the caller's: two servers in one process need two. */
+export const openMetrics = (options: {
+  readonly registry: Registry
+  readonly version: string
+}): Metrics => {
+  const { registry, version } = options
+  const registers = [registry]
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Counter({
+      name: `attestry_${name}_total`,
+      help,
+      labelNames: [...labelNames],
+      registers,
+    })
+  const seconds = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Histogram({
+      name: `attestry_${name}_seconds`,
+      help,
+      labelNames: [...labelNames],
+      buckets: fast,
+      registers,
+    })
+
+  const requests = counter('requests', 'Requests of clients.', ['route', 'method', 'status'])
+  const requestTime = seconds('request_duration', 'Until the answer was ready.', ['route'])
+  const verdicts = counter('verdicts', 'Verdicts given.', ['decision'])
+  const reasons = counter('verdict_reasons', 'What verdicts held against packages.', [
+    'decision',
+    'code',
+  ])
+  const upstreamRequests = counter('upstream_requests', 'Calls to upstreams by outcome.', [
+    'upstream',
+    'request',
+    'outcome',
+  ])
+  const upstreamRetries = counter('upstream_retries', 'Requests that were made again.', [
+    'upstream',
+  ])
+  const upstreamTime = seconds('upstream_request_duration', 'Until an upstream answered.', [
+    'upstream',
+    'request',
+  ])
+  const caches = counter('cache', 'Questions that a cache could or could not answer.', [
+    'cache',
+    'result',
+  ])
+  const verificationTime = seconds(
+    'verification_duration',
+    'Verifying one package version.',
+    [],
+  )
+  const stales = counter('stale', 'Packuments served past their time.', ['upstream'])
+  const storeEvents = counter('store_events', 'What the store had to repair or remove.', [
+    'event',
+  ])
+  const errors = counter('errors', 'Errors that reached the log.', ['code'])
+
+  const delay = monitorEventLoopDelay({ resolution: 20 })
+  delay.enable()
+  const gauge = (
+    name: string,
+    help: string,
+    labelNames: string[],
+    collect: (gauge: Gauge) => void,
+  ) =>
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        collect(this)
+      },
+    })
+  gauge('attestry_event_loop_delay_seconds', 'Since the last reading.', ['quantile'], g => {
+    for (const q of quantiles)
+      g.set({ quantile: String(q) }, (delay.percentile(q * 100) || 0) / 1e9)
+    g.set({ quantile: '1' }, delay.max / 1e9)
+    delay.reset()
+  })
+  gauge('process_resident_memory_bytes', 'Memory in use.', [], g =>
+    g.set(process.memoryUsage.rss()),
+  )
+  gauge('process_cpu_seconds', 'Processor time since the start.', [], g => {
+    const { user, system } = process.cpuUsage()
+    g.set((user + system) / 1e6)
+  })
+  gauge('attestry_info', 'The version that runs.', ['version'], g => g.set({ version }, 1))
+
+  const cache = (name: string, hit: boolean) =>
+    caches.inc({ cache: name, result: hit ? 'hit' : 'miss' })
+  return {
+    request: ({ method, route, status, duration }) => {
+      requests.inc({ route, method: methods.has(method) ? method : 'other', status })
+      requestTime.observe({ route }, duration / 1000)
+    },
+    verdict: ({ decision, reasons: found, fresh }) => {
+      verdicts.inc({ decision })
+      for (const code of new Set(found.map(reason => reason.code)))
+        reasons.inc({ decision, code })
+      cache('verdict', !fresh)
+    },
+    upstream: ({ upstream, request, outcome, milliseconds, attempts }) => {
+      upstreamRequests.inc({ upstream, request, outcome })
+      if (attempts > 1) upstreamRetries.inc({ upstream }, attempts - 1)
+      upstreamTime.observe({ upstream, request }, milliseconds / 1000)
+    },
+    cache,
+    verification: milliseconds => verificationTime.observe(milliseconds / 1000),
+    stale: upstream => stales.inc({ upstream }),
+    storeEvent: event => storeEvents.inc({ event }),
+    error: code => errors.inc({ code }),
+    text: async () => ({ type: registry.contentType, text: await registry.metrics() }),
+    close: () => {
+      delay.disable()
+    },
+  }
+}
