@@ -35,6 +35,8 @@ export const startDownload = (upstream: Upstream, url: string, blobs: Blobs): Do
       throw new AttestryError('ENOTFOUND', `The upstream ${upstream.name} ${MISSING}.`)
     }
     const { body } = answer
+    // it may fail before it is read; reading it then throws the same error
+    body.on('error', () => undefined)
     const staged = await blobs.stage()
     const sha1 = createHash('sha1')
     try {

@@ -185,7 +185,7 @@ export const openPackages = (options: PackagesOptions) => {
       if (usable && (resting.get(upstream.name) ?? 0) > now()) {
         return { ...have, stale: true }
       }
-      const index = await refresh(name, have)
+      const index = await flight(name, () => refresh(name, have))
       indexes.set(name, index)
       return index
     } catch (error) {
@@ -225,7 +225,7 @@ export const openPackages = (options: PackagesOptions) => {
       const index = indexes.get(name)
       if (index && now() - index.fetchedAt <= maxAge) return index
       if (missing.has(name)) throw notFound(name, upstreamFor(name).name)
-      return flight(`${name} ${maxAge === ttl ? '' : maxAge}`, () => look(name, maxAge))
+      return look(name, maxAge)
     },
 
     packument,
