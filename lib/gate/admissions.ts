@@ -3,7 +3,7 @@
  * bytes), the bytes are spooled at the same time, and only what both allow is renamed into place.
  */
 import { LRUCache } from 'lru-cache'
-import { AttestryError } from '../errors.ts'
+import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import type { Store } from '../store/store.ts'
 import type { Evidence, Fact, Integrity, PackageId, Verdict, VersionClaims } from '../types.ts'
@@ -43,6 +43,8 @@ export type AdmissionsOptions = {
   readonly upstreamFor: (name: string) => Upstream
   readonly now: () => Date
 }
+
+const NO_BYTES: Integrity = 'sha512-'
 
 const repinned = (pinned: Integrity, claimed: Integrity): Fact<never> => ({
   state: 'invalid',
@@ -92,6 +94,19 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     return { verdict, blob: pin }
   }
 
+  /**
+   * No bytes came and no digest was promised, so nothing can be compared; but attestations that are
+   * broken whatever the bytes are a finding, and the version must not go on being shown.
+   */
+  const forgedAnyway = async (index: PackageIndex, claims: VersionClaims, error: unknown) => {
+    if (!isAttestryError(error) || error.code !== 'ENOTFOUND') throw error
+    const evidence = await book.gather(index, claims, NO_BYTES)
+    const forged = await verdictOn(index, claims, evidence)
+    const finding = forged.reasons.some(({ code }) => code === 'INVALID_ATTESTATION')
+    if (!finding || forged.decision !== 'refuse') throw error
+    return { forged }
+  }
+
   const admitNew = async (index: PackageIndex, claims: VersionClaims) => {
     const id = { name: index.name, version: claims.version }
     const download = startDownload(upstreamFor(id.name), claims.tarball, store.blobs)
@@ -101,7 +116,10 @@ export const openAdmissions = (options: AdmissionsOptions) => {
         const first = await verdictOn(index, claims, await book.gather(index, claims, promised))
         if (first.decision !== 'allow') return { verdict: first }
       }
-      const arrived = await download.done
+      const arrived = promised
+        ? await download.done
+        : await download.done.catch(error => forgedAnyway(index, claims, error))
+      if ('forged' in arrived) return { verdict: arrived.forged }
       const integrity = promised ?? arrived.info.integrity
       const signed = await book.gather(index, claims, integrity)
       const evidence = await withBytes(index, claims, signed, arrived)
