@@ -70,7 +70,8 @@ export const faultOf = (
   if (late) return fault('EUPSTREAMTIMEOUT', 'the answer took too long altogether', false)
   if (cause in timeouts)
     return fault('EUPSTREAMTIMEOUT', timeouts[cause] ?? cause, passing.has(cause))
-  if (cause.startsWith('HPE_') || cause === 'UND_ERR_HEADERS_OVERFLOW')
+  const unparsed = error instanceof Error && error.name === 'HTTPParserError'
+  if (unparsed || cause === 'UND_ERR_HEADERS_OVERFLOW')
     return fault('EUPSTREAMDATA', 'the answer is not HTTP', false)
   if (begun)
     return fault('EUPSTREAM', 'the answer broke off before its end', true, { truncated: true })
