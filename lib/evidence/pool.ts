@@ -23,10 +23,14 @@ export type PoolOptions = {
 
 export type Pool = {
   /** Rejects with an Error when no worker could answer. */
-  call(name: string, input: unknown, transfer?: readonly TransferListItem[]): Promise<unknown>
+  readonly call: (
+    name: string,
+    input: unknown,
+    transfer?: readonly TransferListItem[],
+  ) => Promise<unknown>
   /** The same with bytes: read as fast as the worker takes them, and destroyed in the end. */
-  stream(name: string, input: unknown, bytes: Readable): Promise<unknown>
-  close(): Promise<void>
+  readonly stream: (name: string, input: unknown, bytes: Readable) => Promise<unknown>
+  readonly close: () => Promise<void>
 }
 
 /** A worker does one of each at a time: a long stream does not hold up the short calls. */

@@ -11,10 +11,10 @@ import type { Attestation, LocalSigstore } from '../support/local-sigstore.ts'
 
 export const registry = 'https://npm.acme.example'
 
-export const artifact = {
+export const artifact: { name: string; version: string; integrity: Integrity } = {
   name: '@acme/widget',
   version: '1.2.3',
-  integrity: `sha512-${createHash('sha512').update('widget').digest('base64')}` as Integrity,
+  integrity: `sha512-${createHash('sha512').update('widget').digest('base64')}`,
 }
 
 export const otherIntegrity: Integrity = `sha512-${createHash('sha512').update('other').digest('base64')}`
@@ -65,5 +65,5 @@ export const examineOnly = (
 ): Evidence => examineWith(verification, requestFor(found(...attestations)))
 
 /** `verified`, `absent`, `unavailable`, or the code of what is invalid. */
-export const outcome = (fact: Fact<object>): string =>
+export const outcome = (fact: Fact): string =>
   fact.state === 'invalid' ? fact.code : fact.state

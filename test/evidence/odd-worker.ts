@@ -1,0 +1,46 @@
+/** A worker that does what a verification worker must never do. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { serve } from '../../lib/evidence/pool-messages.ts'
+
+if (parentPort === null) throw new Error('a worker thread only')
+if (workerData === 'broken') throw new Error('broken from the start')
+
+const forever = () => {
+  for (;;);
+}
+
+serve(parentPort, {
+  calls: {
+    echo: (input: unknown) => input,
+    refuse: () => {
+      throw new Error('no')
+    },
+    forever,
+    crash: () => {
+      setImmediate(() => {
+        throw new Error('crashed')
+      })
+      return new Promise(() => {})
+    },
+    leave: () => process.exit(3),
+    eat: () => {
+      const eaten: unknown[] = []
+      for (;;) eaten.push(Array.from({ length: 10_000 }, () => ({})))
+    },
+  },
+  streams: {
+    count: async (_input: unknown, bytes) => {
+      let size = 0
+      for await (const chunk of bytes) size += (chunk as Uint8Array).length
+      return size
+    },
+    first: async (_input: unknown, bytes) => {
+      for await (const chunk of bytes) return (chunk as Uint8Array).length
+      return 0
+    },
+    forever: async (_input: unknown, bytes) => {
+      for await (const _chunk of bytes) forever()
+    },
+    stall: () => new Promise(() => {}),
+  },
+})
