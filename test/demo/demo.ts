@@ -76,8 +76,10 @@ const play = async (npm: string, print: Printer): Promise<boolean> => {
       print.say(scene.title, { mark: `${i + 1}  `, style: ['bold', 'cyan'] })
       print.say(scene.tale, { indent: 3 })
       print.say(announce(scene), { indent: 3 })
-      const direct = await npmInstall(npm, registry.url, scene.spec)
-      const guarded = await npmInstall(npm, proxy.url, scene.spec)
+      const [direct, guarded] = await Promise.all([
+        npmInstall(npm, registry.url, scene.spec),
+        npmInstall(npm, proxy.url, scene.spec),
+      ])
       tell(print, scene, direct, guarded)
       const well = asAnnounced(scene, guarded)
       if (well) {

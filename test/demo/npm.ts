@@ -17,7 +17,7 @@ export const findNpm = (env: NodeJS.ProcessEnv): string | undefined => {
     return running
   const beside = ['node_modules', '../lib/node_modules', '../share/nodejs', '../share']
   for (const folder of [...(env.PATH ?? '').split(delimiter), dirname(process.execPath)]) {
-    if (folder === '') continue
+    if (folder === '' || !existsSync(folder)) continue
     const link = join(folder, 'npm')
     const target = existsSync(link) ? realpathSync(link) : ''
     const candidates = [target, ...beside.map(way => join(folder, way, 'npm', 'bin', script))]

@@ -52,12 +52,12 @@ const shown: Readonly<Record<ClientName, Shown>> = {
   pnpm11: {
     hidden: /ERR_PNPM_NO_MATCHING_VERSION/,
     tarball: /ERR_PNPM_FETCH_403[^]*Refused by policy/,
-    locked: /ERR_PNPM_/,
+    locked: /ERR_PNPM_(MINIMUM_RELEASE_AGE_VIOLATION|FETCH_403)/,
   },
   pnpm12: {
     hidden: /ERR_PNPM_NO_MATCHING_VERSION/,
     tarball: /ERR_PNPM_TARBALL_[A-Z_]+[^]*403/,
-    locked: /ERR_PNPM_/,
+    locked: /ERR_PNPM_(MINIMUM_RELEASE_AGE_VIOLATION|TARBALL_[A-Z_]+)/,
   },
   yarn1: {
     hidden: /Couldn't find any versions for "dropped" that matches "1\.1\.0"/,

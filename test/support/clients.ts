@@ -141,14 +141,19 @@ export const installClients = async (): Promise<
     const args =
       'install --ignore-scripts --no-audit --no-fund --no-bin-links --no-package-lock'
     // with the settings of this process: only they know how the registry is reached
-    const env = { ...process.env, npm_config_fetch_retries: '1' }
+    const retries = {
+      npm_config_fetch_retry_mintimeout: '500',
+      npm_config_fetch_retry_maxtimeout: '2000',
+    }
+    const env = { ...process.env, ...retries }
     const run = await runCommand('npm', args.split(' '), {
       cwd: staging,
       env,
       timeout: 150_000,
     })
     if (run.code !== 0) {
-      const why = run.stderr.trim().split('\n').at(0) ?? 'npm failed'
+      const lines = run.stderr.split('\n').filter(line => line.startsWith('npm error'))
+      const why = lines.slice(0, 3).join('; ') || 'npm did not end in time'
       return { kind: 'missing', reason: `the package managers could not be installed: ${why}` }
     }
     try {
