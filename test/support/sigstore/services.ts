@@ -263,6 +263,10 @@ const read = async (request: IncomingMessage) => {
   return Buffer.concat(chunks).toString()
 }
 
+if (process.send === undefined) {
+  throw new Error('started by local-sigstore.ts only: it ends when the channel to its parent does')
+}
+
 const server = createServer()
 await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
 const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -294,4 +298,4 @@ server.on('request', (request, response) => {
 })
 
 process.on('disconnect', () => process.exit(0))
-process.send?.({ url, trustedRoot })
+process.send({ url, trustedRoot })
