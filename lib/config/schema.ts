@@ -66,7 +66,6 @@ const upstream = z.strictObject({
     min: 0,
     max: 10,
   }).default(2),
-  packumentTtl: duration('In place of `cache.packumentTtl` for this upstream.', age).optional(),
   ca: path(
     'PEM file of certificate authorities to trust for this upstream besides the usual ones.',
     'file',
@@ -125,8 +124,12 @@ const workers = z
     ],
     { error: workersWanted },
   )
-  .transform(value => (value === 'auto' ? Math.max(1, availableParallelism() - 1) : value))
-  .describe('Threads that verify signatures; `auto` is one less than there are processors.')
+  .transform(value =>
+    value === 'auto' ? Math.max(1, Math.min(4, availableParallelism() - 1)) : value,
+  )
+  .describe(
+    'Threads that verify signatures; `auto` is one less than there are processors, and at most 4.',
+  )
   .register(leafInfo, { type: '`auto` or whole number', number: true })
 
 export const settingsSchema = z
@@ -202,7 +205,7 @@ export const settingsSchema = z
         unpacked: size('Largest content of a tarball.', {
           min: bytes('1KiB'),
           max: bytes('256GiB'),
-        }).prefault('2GiB'),
+        }).prefault('4GiB'),
         attestations: size('Largest attestations document.', memory).prefault('4MiB'),
         keys: size('Largest keys document.', memory).prefault('256KiB'),
       })
