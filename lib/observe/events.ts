@@ -42,7 +42,7 @@ export const logEvent = (log: Log, { level, event, message, fields }: LogEvent):
 const rounded = (milliseconds: number) => Math.round(milliseconds * 10) / 10
 
 export const requestEvent = (seen: RequestSeen): LogEvent => ({
-  level: seen.status >= 500 ? 'warn' : 'info',
+  level: seen.status >= 500 ? 'warn' : 'debug',
   event: 'request',
   message: `${seen.method} ${seen.route} ${seen.status}`,
   fields: {
@@ -59,7 +59,7 @@ export const verdictEvent = (entry: AuditEntry): LogEvent => {
   const { name, version } = entry.package
   const codes = [...new Set(entry.reasons.map(reason => reason.code))]
   const against = codes.length > 0
-  const level = entry.decision === 'allow' && !against ? 'info' : 'warn'
+  const level = entry.decision === 'allow' && !against ? 'debug' : 'warn'
   const observed = entry.decision === 'allow' && against ? ' (observe mode)' : ''
   return {
     level: entry.fresh ? level : 'debug',

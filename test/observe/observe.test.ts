@@ -186,7 +186,7 @@ t.test('events: what happened is logged at its level', async t => {
   const { log, objects } = sink()
   happen(observe({ log }))
   t.match(objects(), [
-    { level: 'info', event: 'request', status: 200, milliseconds: 12.3, agent: 'npm/12' },
+    { level: 'debug', event: 'request', status: 200, milliseconds: 12.3, agent: 'npm/12' },
     { level: 'warn', event: 'request', status: 503 },
     { level: 'warn', event: 'verdict', package: 'a@1.0.0', msg: /UNSIGNED, TOO_NEW/ },
     { level: 'debug', event: 'verdict', decision: 'allow' },
