@@ -264,7 +264,9 @@ const read = async (request: IncomingMessage) => {
 }
 
 if (process.send === undefined) {
-  throw new Error('started by local-sigstore.ts only: it ends when the channel to its parent does')
+  throw new Error(
+    'started by local-sigstore.ts only: it ends when the channel to its parent does',
+  )
 }
 
 const server = createServer()
