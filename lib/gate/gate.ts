@@ -9,7 +9,7 @@ import { explain, type Explanation } from '../policy/explain.ts'
 import { upstreamFor as reservedFor } from '../policy/namespace.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Store } from '../store/store.ts'
-import type { AuditEntry, Evidence, Integrity, PackageId, Verdict } from '../types.ts'
+import type { AuditEntry, Integrity, PackageId, Verdict } from '../types.ts'
 import type { DocumentAnswer, Upstream } from '../upstream/upstream.ts'
 import { openAdmissions, type Admission } from './admissions.ts'
 import { openBackground } from './background.ts'
@@ -57,15 +57,8 @@ export type GateOptions = {
   readonly observer?: GateObserver
 }
 
-export type Why = {
-  readonly package: PackageId
-  readonly upstream: string
-  readonly verdict: Verdict
-  readonly evidence: Evidence
-  readonly explanation: Explanation
-  /** Things to know about the upstream or our view of it. */
-  readonly notes: readonly string[]
-}
+/** The explanation of a verdict, and what there is to know about the upstream or our view of it. */
+export type Why = Explanation & { readonly notes: readonly string[] }
 
 export type Gate = {
   readonly publicUrl: string
@@ -210,14 +203,10 @@ export const openGate = (options: GateOptions): Gate => {
     const input = await judges.inputFor(index, claims, evidence)
     const note = signatures.note(index.upstream)
     const stale = `The upstream ${index.upstream} could not be reached; this is its word of ${new Date(index.fetchedAt).toISOString()}.`
-    return {
-      package: id,
-      upstream: index.upstream,
-      verdict: judges.judge(input),
-      evidence,
-      explanation: explain(policies, input, now()),
-      notes: [...(note ? [note] : []), ...(index.stale ? [stale] : [])],
-    }
+    const notes = [...(note ? [note] : []), ...(index.stale ? [stale] : [])]
+    const { layers, ...explanation } = explain(policies, input, now())
+    // where the policy files lie on this machine is nobody's business who asks over HTTP
+    return { ...explanation, layers: layers.map(({ file: _file, ...layer }) => layer), notes }
   }
 
   return {

@@ -38,7 +38,8 @@ export const listen = async (options: ServerOptions): Promise<RunningServer> => 
     throw new AttestryError('ECONFIG', message, { cause: error })
   }
   const bound = (server.address() as AddressInfo).port
-  server.on('request', app(bound).callback())
+  const answer = app(bound).callback()
+  server.on('request', (request, response) => void answer(request, response))
   return {
     port: bound,
     close: async (grace = 5_000) => {
