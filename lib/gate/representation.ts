@@ -13,6 +13,7 @@ import { repointDistTags, type DistTags } from './dist-tags.ts'
 import { parseSlice } from './json-slices.ts'
 import type { Standing } from './judge.ts'
 import { openPace } from './pace.ts'
+import { reasonsText } from './reasons.ts'
 import { manifestAt, type Packument } from './package-index.ts'
 
 /** `full`: application/json. `abbreviated`: application/vnd.npm.install-v1+json. */
@@ -109,8 +110,7 @@ const restrictionsOf = (
 ) => {
   const newest = [...refused].toReversed()
   const lines = newest.slice(0, 5).map(([version, verdict]) => {
-    const reasons = verdict.reasons.map(reason => `${reason.code}: ${reason.message}`).join(' ')
-    return `${name}@${version} ${reasons} See ${whyUrl(addresses, name, version)}`
+    return `${name}@${version} ${reasonsText(verdict)} See ${whyUrl(addresses, name, version)}`
   })
   const more = newest.length > 5 ? [`${newest.length - 5} more versions are refused.`] : []
   return {

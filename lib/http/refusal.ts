@@ -4,6 +4,7 @@
  * (pnpm, yarn 4). Status 403 for refusals, because clients retry anything else for a minute.
  */
 import type { AttestryError } from '../errors.ts'
+import { reasonsText, tellingReasons } from '../gate/reasons.ts'
 import type { Verdict } from '../types.ts'
 
 export type Answer = {
@@ -27,12 +28,12 @@ export const refusalAnswer = (verdict: Verdict, why: string): Answer => {
   const id = `${name}@${version}`
   const undecided = verdict.decision === 'unavailable'
   const layer = verdict.layers.find(({ reasons }) => reasons.length > 0)
-  const reasons = verdict.reasons.map(({ code, message }) => `${code}: ${message}`)
+  const reasons = tellingReasons(verdict)
   const lead = undecided ? `${id} could not be checked.` : `${id} is refused by policy.`
-  const error = `${lead} ${reasons.join(' ')} See ${why}`
-  const codes = [...new Set(verdict.reasons.map(reason => reason.code))].join(' ')
+  const error = `${lead} ${reasonsText(verdict)} See ${why}`
+  const codes = [...new Set(reasons.map(reason => reason.code))].join(' ')
   const headline = undecided ? 'Could not check' : 'Refused by policy'
-  const first = verdict.reasons[0]
+  const [first] = reasons
   return {
     status: undecided ? 503 : 403,
     phrase: ascii(`${headline} ${id} ${codes} ${first?.message ?? ''}`, 240),
@@ -46,7 +47,7 @@ export const refusalAnswer = (verdict: Verdict, why: string): Answer => {
       message: error,
       code: undecided ? 'EUNCHECKED' : 'EREFUSED',
       package: verdict.package,
-      reasons: verdict.reasons,
+      reasons,
       ...(layer && { policy: layer.policy, rule: layer.rule }),
       docs: why,
     },

@@ -10,7 +10,8 @@ export type ProxyOptions = {
   readonly upstream: string
   /** trusted_root.json and keys.json as documents, or paths of files. */
   readonly trustedRoot: object | string
-  readonly registryKeys: object | string | 'none'
+  /** `none` for no keys. */
+  readonly registryKeys: object | string
   /** Texts of policy files; none is the baseline. */
   readonly policies?: readonly string[]
   /** Lines to add to attestry.yaml; keys other than upstreams, trust, policies, storage, listen. */
@@ -70,13 +71,20 @@ export const startProxy = async (options: ProxyOptions): Promise<Proxy> => {
   await mkdir(folder, { recursive: true })
   const file = await writeSettings(folder, options)
   const settings = await loadSettings({ file, env: {}, cwd: folder })
-  const attestry = await openAttestry({ settings, ...(options.now && { now: options.now }) })
+  const remove = () => rm(folder, { recursive: true, force: true })
+  const attestry = await openAttestry({
+    settings,
+    ...(options.now && { now: options.now }),
+  }).catch(async (error: unknown) => {
+    await remove()
+    throw error
+  })
   return {
     ...attestry,
     folder,
     close: async () => {
       await attestry.close()
-      await rm(folder, { recursive: true, force: true })
+      await remove()
     },
   }
 }
