@@ -48,14 +48,13 @@ const migrate = (database: DatabaseSync, path: string, now: () => Date): void =>
   if (owner !== applicationId && (owner !== 0 || tables !== 0)) {
     throw refusal(`${path} is a database of something else; move it away.`, { path })
   }
-  database.exec(
-    `PRAGMA application_id = ${applicationId};
-     CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied TEXT NOT NULL) STRICT`,
-  )
-  const version = numberOf(
-    database.prepare('SELECT max(version) AS version FROM migrations').get(),
-    'version',
-  )
+  const version =
+    owner === applicationId
+      ? numberOf(
+          database.prepare('SELECT max(version) AS version FROM migrations').get(),
+          'version',
+        )
+      : 0
   if (version > migrations.length) {
     throw refusal(
       `${path} has tables of version ${version}; this version knows up to ${migrations.length}. ` +
@@ -63,6 +62,12 @@ const migrate = (database: DatabaseSync, path: string, now: () => Date): void =>
       { path, found: version, wanted: migrations.length },
     )
   }
+  // Nothing is written to a database that is up to date.
+  if (version === migrations.length) return
+  database.exec(
+    `PRAGMA application_id = ${applicationId};
+     CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied TEXT NOT NULL) STRICT`,
+  )
   const note = database.prepare('INSERT INTO migrations VALUES (?, ?)')
   for (const [index, step] of migrations.entries()) {
     if (index < version) continue

@@ -24,7 +24,7 @@ const sqliteMeanings: Readonly<Record<number, string>> = {
   10: 'the disk reports an input/output error, or a file would exceed the size allowed',
   11: 'the database is damaged; move it away to start afresh, or restore a copy',
   13: 'the disk is full',
-  14: 'the database cannot be opened; is the directory writable?',
+  14: 'the database cannot be opened; the directory may not be writable',
   26: 'the file is not a SQLite database; move it away',
 }
 

@@ -16,6 +16,7 @@ import { openGroupWriter } from '../../lib/store/group-writer.ts'
 import { openLocalStore } from '../../lib/store/local.ts'
 import type { StoreEvent } from '../../lib/store/store-event.ts'
 import { syncBarrier } from '../../lib/store/wal-sync.ts'
+import type { Integrity } from '../../lib/types.ts'
 import {
   MiB,
   auditEntry,
@@ -137,7 +138,30 @@ t.test('a blob that cannot be written', async t => {
   })
 })
 
-t.test('a blob that cannot be read or removed', async t => {
+t.test('a commit in one process wins over a removal in another that began before', async t => {
+  const path = space()
+  const bytes = randomBytes(1500)
+  const other = await openLocalStore({ path })
+  t.teardown(() => other.close())
+  let meanwhile: (() => Promise<unknown>) | undefined
+  const rename: typeof promises.rename = async (from, to) => {
+    const act = meanwhile
+    meanwhile = undefined
+    await act?.()
+    await promises.rename(from, to)
+  }
+  const store = await openLocalStore({ path, fs: { ...promises, rename } })
+  t.teardown(() => store.close())
+  const name = await keepBytes(store.blobs, bytes)
+  meanwhile = () => keepBytes(other.blobs, bytes)
+  await store.blobs.delete(name)
+  t.equal(meanwhile, undefined)
+  t.ok((await store.blobs.get(name))?.equals(bytes))
+  t.equal(await store.blobs.size(), bytes.length)
+  t.same(readdirSync(join(path, 'tmp')), [])
+})
+
+t.test('a blob that cannot be read', async t => {
   const path = space()
   let broken: string | undefined
   const events: StoreEvent[] = []
@@ -253,24 +277,44 @@ t.test('a path that cannot be a store', async t => {
 })
 
 t.test('a disk that fills while it is written to', async t => {
-  const path = space()
   const writer = fileURLToPath(new URL('crash-writer.ts', import.meta.url))
-  // No file may grow beyond 2 MiB: the system refuses the write, to SQLite as to us.
-  const { stdout } = spawnSync(
-    'sh',
-    ['-c', 'ulimit -f 4096 && exec "$0" "$@"', process.execPath, writer, path, 'full'],
-    { encoding: 'utf8', timeout: 60_000 },
-  )
-  t.match(stdout, /failed ESTORE/)
-  const lines = stdout.split('\n').map(line => line.split(' '))
-  const store = await openLocalStore({ path })
-  t.teardown(() => store.close())
-  for (const [what, name = ''] of lines) {
-    if (what === 'blob') t.ok(await store.blobs.get(name as `sha512-${string}`))
-    if (what === 'pin') t.ok(await store.records.get('pin', name))
+  for (const kind of ['blob', 'pin', 'audit']) {
+    const path = space()
+    // No file may grow beyond 1 MiB: the system refuses the write, to SQLite as to us.
+    const { stdout } = spawnSync(
+      'sh',
+      [
+        '-c',
+        'ulimit -f 2048; exec "$0" "$@"',
+        process.execPath,
+        writer,
+        path,
+        'x',
+        '1e9',
+        kind,
+      ],
+      { encoding: 'utf8', timeout: 60_000, maxBuffer: 64 * MiB },
+    )
+    const lines = stdout.trim().split('\n')
+    t.match(lines.at(-1), /^failed ESTORE/)
+    const names = lines
+      .filter(line => line.startsWith(kind))
+      .map(line => line.split(' ')[1] ?? '')
+    t.ok(names.length > 0, 'it got some way')
+    const store = await openLocalStore({ path })
+    const { blobs, records, audit } = store
+    const kept = new Set<string>(
+      kind === 'audit'
+        ? (await listAll(audit.read())).map(({ rule }) => rule)
+        : (await listAll(records.list('pin'))).map(([key]) => key),
+    )
+    for (const name of new Set(names)) {
+      if (kind === 'blob') t.ok(await blobs.get(name as Integrity))
+      else if (!kept.has(name)) t.fail(`${name} is lost`)
+    }
+    await records.put('c', 'k', 1)
+    await store.close()
   }
-  t.equal((await store.blobs.size()) > 0, true)
-  await store.records.put('c', 'k', 1)
 })
 
 t.test('a database that another process keeps locked', async t => {
@@ -281,7 +325,7 @@ t.test('a database that another process keeps locked', async t => {
   const database = await openDatabase(file, lifetime, {
     now: () => new Date(),
     log: () => undefined,
-    patience: 300,
+    patience: 1000,
   })
   t.teardown(() => database.close())
   const writer = openGroupWriter(database, lifetime)
@@ -344,6 +388,28 @@ t.test('group commit', async t => {
     'a failed batch is undone whole; those after it are another',
   )
   t.equal(count.get()?.['n'], 4)
+
+  const order: string[] = []
+  const slow = openGroupWriter(
+    {
+      ...database,
+      settled: async () => {
+        await pause(5)
+        order.push('on the disk')
+      },
+    },
+    lifetime,
+  )
+  await slow.write(1, () => insert.run('slow')).then(() => order.push('told'))
+  t.same(order, ['on the disk', 'told'])
+  const unsure = openGroupWriter(
+    { ...database, settled: () => Promise.reject(failure('EIO')) },
+    lifetime,
+  )
+  await t.rejects(
+    unsure.write(1, () => insert.run('unsure')),
+    { code: 'EIO' },
+  )
 
   const huge = 100 * MiB
   const many = await Promise.all(

@@ -211,6 +211,27 @@ t.test('blobs on the disk', async t => {
     t.same(order(), names.toReversed())
   })
 
+  t.test('what is being read is passed over', async t => {
+    const path = space()
+    const { blobs, store } = await openAt(t, path, { maxBytes: 5 * MiB })
+    const bytes = randomBytes(3 * MiB)
+    const oldest = await keepBytes(blobs, bytes)
+    const next = await keepBytes(blobs, bytes.subarray(1))
+    const opened = await blobs.open(oldest)
+    // Opening it was a use, too; only the stream shall count.
+    await store.collect()
+    rawDatabase(t, path).exec(`UPDATE blobs SET used = 1 WHERE size = ${bytes.length}`)
+    await keepBytes(blobs, bytes.subarray(2))
+    await store.collect()
+    t.ok(await blobs.stat(oldest), 'still there')
+    t.equal(await blobs.stat(next), undefined)
+    opened?.stream.destroy()
+    await eventually(() => opened?.stream.closed ?? true)
+    await keepBytes(blobs, bytes.subarray(3))
+    await store.collect()
+    t.equal(await blobs.stat(oldest), undefined)
+  })
+
   t.test('too much is evicted without being asked', async t => {
     const path = space()
     const { blobs, heard } = await openAt(t, path, { maxBytes: 50_000 })
