@@ -70,12 +70,12 @@ export const scenes: readonly Scene[] = [
   {
     title: 'The wrong publisher',
     tale:
-      'With a stolen token, mallory publishes parcel 1.0.3 from a workflow of her own. Every ' +
-      'signature verifies; only the name on them is hers.',
+      'With a stolen token, an intruder publishes parcel 1.0.3 from a workflow elsewhere. Every ' +
+      'signature verifies; only the name on them is another.',
     spec: 'parcel@1.0.3',
     refuses: 'IDENTITY_MISMATCH',
     publish: async ({ registry }) => {
-      const provenance = { repository: 'mallory/parcel' }
+      const provenance = { repository: 'intruder/parcel' }
       await registry.publish({ name: 'parcel', version: '1.0.3', provenance })
     },
   },
