@@ -95,30 +95,31 @@ const speakers = (proven: readonly Placed[], publishedAt: string | undefined) =>
   return established.length > 0 ? established : proven.toReversed()
 }
 
+const comparedWith = (before: Known['release'], identity: Identity): ContinuityFinding => {
+  const against = before.version
+  if (samePublisher(before.identity, identity)) return { reasons: [], against }
+  const wanted = publisherName(before.identity)
+  const found = publisherName(identity)
+  const message = `${against} was published by ${wanted}, this version by ${found}`
+  const field = wanted === found ? 'issuer' : 'repository'
+  return { reasons: [reason('PUBLISHER_CHANGED', message, { field, wanted, found })], against }
+}
+
 const changeOfPublisher = (continuity: Continuity, input: JudgeInput): ContinuityFinding => {
   const { provenance } = input.evidence
   if (provenance.state !== 'verified') return { reasons: [] }
   const proven = provenOf(continuity, input)
   const speaking = speakers(proven, input.claims.publishedAt)
-  const { identity } = provenance
-  const known = [proven.find(isKnown), speaking.find(isKnown)].flatMap(k => k?.release ?? [])
-  const other = known.find(release => !samePublisher(release.identity, identity))
-  if (other !== undefined) {
-    const wanted = publisherName(other.identity)
-    const found = publisherName(identity)
-    const message = `${other.version} was published by ${wanted}, this version by ${found}`
-    const field = wanted === found ? 'issuer' : 'repository'
-    return {
-      reasons: [reason('PUBLISHER_CHANGED', message, { field, wanted, found })],
-      against: other.version,
-    }
-  }
-  const against = (known[0] ?? speaking[0]?.release)?.version
-  const compared = against === undefined ? {} : { against }
+  const against =
+    speaking.find(isKnown) ?? (speaking.some(mayBeLearned) ? undefined : proven.find(isKnown))
+  if (against !== undefined) return comparedWith(against.release, provenance.identity)
   const failed = speaking.find(({ release }) => release.provenance === 'unavailable')
-  if (speaking.some(isKnown) || failed === undefined) return { reasons: [], ...compared }
-  const message = `who published ${failed.release.version} is not known`
-  return { reasons: [unavailableReason('the publisher', message)], ...compared }
+  if (failed === undefined) return { reasons: [] }
+  const { version } = failed.release
+  return {
+    reasons: [unavailableReason('the publisher', `who published ${version} is not known`)],
+    against: version,
+  }
 }
 
 /** Is the publisher one that the requirement itself names? Then nobody else has to speak for it. */

@@ -148,8 +148,7 @@ export const judgeLayer = (policy: Policy, input: JudgeInput, now: Date): LayerJ
     alternatives,
     ...(nearest && { nearest }),
     ...(ageCheck && { ageCheck }),
-    // an instant that is past, or that no Date can hold, changes nothing
-    changes: said.changes.filter(at => at > now.getTime()),
+    changes: said.changes,
     verdict: {
       policy: policy.name,
       rule: terms.name,

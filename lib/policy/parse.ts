@@ -1,12 +1,12 @@
 /** A policy file's text → the policy that judges. Every complaint has its file, line and column. */
 import { complaintsError, readDocument, type Finding } from '../config/document.ts'
-import { AttestryError, isAttestryError, messageOf } from '../errors.ts'
 import { compile } from './compile.ts'
 import type { ParsePolicy } from './policy.ts'
 import { policySchema } from './schema.ts'
 import { unjudged } from './unjudged.ts'
 
-const read: ParsePolicy = (text, { file, name = file }) => {
+/** Throws EPOLICY with one line for each complaint, and nothing else whatever the text is. */
+export const parsePolicy: ParsePolicy = (text, { file, name = file }) => {
   const { value, place } = readDocument(text, { file, schema: policySchema, code: 'EPOLICY' })
   const findings: Finding[] = unjudged(value)
   const policy = compile(value, {
@@ -21,21 +21,4 @@ const read: ParsePolicy = (text, { file, name = file }) => {
     'EPOLICY',
     complaints.sort((a, b) => a.line - b.line || a.column - b.column),
   )
-}
-
-/** Throws EPOLICY with one line for each complaint, and nothing else whatever the text is. */
-export const parsePolicy: ParsePolicy = (text, options) => {
-  try {
-    return read(text, options)
-  } catch (error) {
-    if (isAttestryError(error)) throw error
-    // such as a nesting so deep that the YAML reader runs out of stack
-    throw new AttestryError(
-      'EPOLICY',
-      `${options.file}:1:1: cannot be read: ${messageOf(error)}`,
-      {
-        cause: error,
-      },
-    )
-  }
 }

@@ -85,8 +85,27 @@ const stops = (incident: Incident) => {
   return row(incident.name, incident.title, ...columns.map(cell))
 }
 
+/** What the same levels hold against the honest releases told in the incidents. */
+const bystanders = () => {
+  const versions = incidents.flatMap(story =>
+    story.releases
+      .filter(r => !story.bad.includes(r.version))
+      .map(({ version }) => ({ story, version })),
+  )
+  const names = (list: typeof versions) =>
+    list.map(v => `${v.story.name} ${v.version}`).join(', ') || 'none'
+  return settings.map(setting => {
+    const layers = layersOf(setting)
+    const fresh = versions.filter(v => lossWhenNew(layers, v.story, v.version))
+    const now = versions.filter(v => isLoss(layers, v.story, v.version, today))
+    return row(words(setting), names(fresh), names(now))
+  })
+}
+
 if (noCorpus === false) {
   const columns = settings.filter(([, s]) => s === '90d' || s === 'never').map(words)
   process.stdout.write(honest())
   process.stdout.write(`\n${table(['package', 'what', ...columns], incidents.map(stops))}`)
+  const heads = ['continuity', 'refused when new', 'refused today']
+  process.stdout.write(`\n${table(heads, bystanders())}`)
 } else process.stdout.write(`${noCorpus}\n`)

@@ -7,7 +7,7 @@ import {
 } from '../../lib/policy/continuity.ts'
 import { judge } from '../../lib/policy/evaluate.ts'
 import type { ContinuityLevel } from '../../lib/policy/policy.ts'
-import type { Release, Verdict } from '../../lib/types.ts'
+import type { Release, State, Verdict } from '../../lib/types.ts'
 import {
   absent,
   daysAgo,
@@ -265,6 +265,11 @@ t.test('a rule that names the publisher decides alone', async t => {
 t.test('whoever publishes twice is not vouched for by their own first release', async t => {
   const [good, first] = releases('1.2.1+@40', '1.2.2+@11')
   t.equal(changed([known(good, mine), known(first, theirs)]).decision, 'refuse')
+  t.equal(
+    changed([known(good, theirs), known(first, mine)]).decision,
+    'allow',
+    'nor is the next release of the true publisher held against them',
+  )
   const [stood] = releases('1.2.2+@24')
   t.equal(changed([known(good, mine), known(stood, theirs)]).decision, 'allow', 'after 14 days')
   const [yesterday, today] = releases('1.2.1+@11', '1.2.2+@10.5')
@@ -300,6 +305,12 @@ t.test('who published before must be known, or be looked for', async t => {
   t.same(publisherPredecessors([], input({ history: unknown, ...fresh })).length, 2, 'baseline')
 
   t.equal(changed(unknown).decision, 'allow', 'nobody looked')
+  const [old, recent] = releases('1.2.1+@40', '1.2.2+@11') as [Release, Release]
+  const beside = (provenance: State | undefined) =>
+    changed([{ ...old, ...(provenance && { provenance }) }, known(recent, mine)]).decision
+  t.equal(beside(undefined), 'allow', 'nobody looked at the one that speaks')
+  t.equal(beside('unavailable'), 'unavailable')
+  t.equal(beside('invalid'), 'refuse', 'it will never speak, so the other does')
   const failed = unknown.map(r =>
     r.claimsProvenance ? { ...r, provenance: 'unavailable' as const } : r,
   )

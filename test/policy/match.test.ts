@@ -163,7 +163,12 @@ t.test('a branch named like the end of the pattern does not pass', async t => {
   const wanted = 'https://github.com/acme/lib/.github/workflows/**@refs/heads/main'
   const at = (ref: string) => `https://github.com/acme/lib/.github/workflows/r.yml@${ref}`
   t.ok(globMatches(wanted, at('refs/heads/main'), { atParts: true }))
-  t.notOk(globMatches(wanted, at('refs/heads/evil@refs/heads/main'), { atParts: true }))
+  const evil = at('refs/heads/evil@refs/heads/main')
+  t.notOk(globMatches(wanted, evil, { atParts: true }))
+  for (const field of ['subject', 'signer'] as const) {
+    t.ok(tried({ [field]: wanted }, identity({ [field]: at('refs/heads/main') })).matched)
+    t.notOk(tried({ [field]: wanted }, identity({ [field]: evil })).matched)
+  }
 })
 
 t.test('a star stays within its segment', async t => {

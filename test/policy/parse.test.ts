@@ -102,6 +102,10 @@ t.test('identities', async t => {
   for (const [body, column, words] of cases) {
     t.test(body, async t => refused(t, identity(body), `3:${column}`, words))
   }
+  t.match(
+    complaints(identity(`{ key: k.pub, ${issuer} }`)),
+    [/3:8: .*a key stands alone/, /3:8: .*cannot be judged/].toReversed(),
+  )
   refused(t, `${head}identities:\n  any: ${id}`, '3:3', /meaning of its own/)
   refused(t, `${head}identities:\n  'a b': ${id}`, '3:3', /wanted a name/)
   refused(t, `${head}identities:\n  a: ${id}\n  a: ${id}`, '4:3', /unique/i)
