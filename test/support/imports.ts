@@ -17,8 +17,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/types.ts': { imports: [], never: { modules: /./, why: 'the vocabulary needs nothing' } },
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
   'lib/version.ts': { imports: [] },
+  'lib/rooms.ts': { imports: [...words, 'lib/version.ts', ...parts, 'lib/gate/'] },
   'lib/attestry.ts': {
-    imports: [...words, 'lib/version.ts', ...parts, 'lib/gate/', 'lib/http/'],
+    imports: ['lib/rooms.ts', 'lib/version.ts', 'lib/config/', 'lib/gate/', 'lib/http/'],
   },
   'lib/index.ts': { imports: ['lib/'] },
   'lib/config/': { imports: [...words, 'lib/upstream/default-registry.ts'] },
