@@ -70,6 +70,15 @@ t.test('the example uses every key that can be judged', async t => {
   )
 })
 
+t.test('the language is described key by key', async t => {
+  const text = readFileSync(new URL('../../docs/policy.md', import.meta.url), 'utf8')
+  const keys = [...new Set(properties(policyJsonSchema()))]
+  t.same(
+    keys.filter(key => !text.includes(`\`${key}\``)),
+    [],
+  )
+})
+
 t.test('the JSON schema is the one made from the code', async t => {
   t.same(JSON.parse(shipped('policy.schema.json')), policyJsonSchema())
 })
