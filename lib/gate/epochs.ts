@@ -8,6 +8,8 @@ import { LRUCache } from 'lru-cache'
 export type Epochs = {
   readonly of: (name: string) => number
   readonly bump: (name: string) => void
+  /** As if everything had changed. */
+  readonly bumpAll: () => void
 }
 
 export const openEpochs = (max = 100_000): Epochs => {
@@ -24,6 +26,11 @@ export const openEpochs = (max = 100_000): Epochs => {
     bump: name => {
       count++
       epochs.set(name, count)
+    },
+    bumpAll: () => {
+      count++
+      floor = count
+      epochs.clear()
     },
   }
 }

@@ -5,19 +5,19 @@
 import { AttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import { policyDigest } from '../policy/digest.ts'
-import { explain, type Explanation } from '../policy/explain.ts'
 import { upstreamFor as reservedFor } from '../policy/namespace.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Store } from '../store/store.ts'
 import type { AuditEntry, Integrity, PackageId, Verdict } from '../types.ts'
 import type { DocumentAnswer, Upstream } from '../upstream/upstream.ts'
 import { openAdmissions, type Admission } from './admissions.ts'
+import { openAssessments, type Assessment, type Why } from './assessments.ts'
 import { openBackground } from './background.ts'
 import type { Manifest } from './claims.ts'
 import type { DistTags } from './dist-tags.ts'
 import { openDocuments } from './documents.ts'
 import { openEpochs } from './epochs.ts'
-import { idOf, openEvidenceBook } from './evidence-book.ts'
+import { openEvidenceBook } from './evidence-book.ts'
 import { openJudges, type Standing } from './judge.ts'
 import { openPackages } from './packages.ts'
 import { rewriteManifest, type Form } from './representation.ts'
@@ -57,9 +57,6 @@ export type GateOptions = {
   readonly observer?: GateObserver
 }
 
-/** The explanation of a verdict, and what there is to know about the upstream or our view of it. */
-export type Why = Explanation & { readonly notes: readonly string[] }
-
 export type Gate = {
   readonly publicUrl: string
   readonly policyDigest: string
@@ -79,6 +76,10 @@ export type Gate = {
   readonly attestations: (id: PackageId) => Promise<DocumentAnswer>
   readonly keys: () => Promise<DocumentAnswer>
   readonly why: (id: PackageId) => Promise<Why>
+  /** Judges without serving: evidence is gathered, bytes are not. `integrity`: what is pinned elsewhere. */
+  readonly assess: (id: PackageId, integrity?: Integrity) => Promise<Assessment>
+  /** Puts other policies in force; everything is judged anew from the facts at hand. */
+  readonly adopt: (policies: readonly Policy[]) => void
   readonly check: () => Promise<void>
   /** Resolves when background checks have ended; for tests and for closing. */
   readonly idle: () => Promise<void>
@@ -89,14 +90,15 @@ export type Gate = {
 const AHEAD = 3
 
 export const openGate = (options: GateOptions): Gate => {
-  const { store, upstreams, examiners, policies, publicUrl, cache, observer = {} } = options
+  const { store, upstreams, examiners, publicUrl, cache, observer = {} } = options
   const now = options.now ?? (() => new Date())
-  const digest = policyDigest(policies)
+  let inForce = { policies: options.policies, digest: policyDigest(options.policies) }
+  const policies = () => inForce.policies
   const [first] = upstreams.values()
   if (!first) throw new AttestryError('ECONFIG', 'No upstream is configured.')
 
   const upstreamFor = (name: string): Upstream => {
-    const reserved = name === '' ? undefined : reservedFor(policies, name)
+    const reserved = name === '' ? undefined : reservedFor(policies(), name)
     const upstream = reserved === undefined ? first : upstreams.get(reserved)
     if (upstream) return upstream
     const message = `A policy rule reserves ${name} for the upstream ${reserved}, which is not configured.`
@@ -180,7 +182,7 @@ export const openGate = (options: GateOptions): Gate => {
       decision: verdict.decision,
       rule: layer ? `${layer.policy}#${layer.rule}` : 'none',
       reasons: verdict.reasons,
-      policyDigest: digest,
+      policyDigest: inForce.digest,
       fresh: !remembered,
     }
     observer.onVerdict?.(entry)
@@ -190,28 +192,13 @@ export const openGate = (options: GateOptions): Gate => {
     else written.catch(error => observer.onError?.('audit', error))
   }
 
-  const why = async (id: PackageId): Promise<Why> => {
-    const index = await packages.get(id.name)
-    const claims = index.versions.get(id.version)
-    if (!claims) throw new AttestryError('ENOTFOUND', `${idOf(id)} is not in the packument.`)
-    const standing = await judges.standingEvidence(index, claims)
-    const looked =
-      claims.integrity === undefined
-        ? standing
-        : await book.gather(index, claims, claims.integrity)
-    const evidence = standing.bytes?.state === 'invalid' ? standing : looked
-    const input = await judges.inputFor(index, claims, evidence)
-    const note = signatures.note(index.upstream)
-    const stale = `The upstream ${index.upstream} could not be reached; this is its word of ${new Date(index.fetchedAt).toISOString()}.`
-    const notes = [...(note ? [note] : []), ...(index.stale ? [stale] : [])]
-    const { layers, ...explanation } = explain(policies, input, now())
-    // where the policy files lie on this machine is nobody's business who asks over HTTP
-    return { ...explanation, layers: layers.map(({ file: _file, ...layer }) => layer), notes }
-  }
+  const assessments = openAssessments({ packages, book, judges, signatures, policies, now })
 
   return {
     publicUrl,
-    policyDigest: digest,
+    get policyDigest() {
+      return inForce.digest
+    },
     packument: async (name, form) => {
       const served = await views.packument(name, form)
       verifyAhead(served.standing)
@@ -245,7 +232,12 @@ export const openGate = (options: GateOptions): Gate => {
     },
     attestations: documents.attestations,
     keys: documents.keys,
-    why,
+    why: assessments.why,
+    assess: assessments.assess,
+    adopt: next => {
+      inForce = { policies: next, digest: policyDigest(next) }
+      epochs.bumpAll()
+    },
     check: () => store.check(),
     idle: background.idle,
     close: async () => {

@@ -14,7 +14,8 @@ import { sightingOf, type PackageIndex } from './package-index.ts'
 const PREDECESSORS = 3
 
 export type JudgesOptions = {
-  readonly policies: readonly Policy[]
+  /** Those in force now. */
+  readonly policies: () => readonly Policy[]
   readonly book: EvidenceBook
   /** Digest of the trust material that counts for an upstream. */
   readonly trustOf: (upstream: string) => string
@@ -93,7 +94,7 @@ export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
     index: PackageIndex,
     first: JudgeInput,
   ): Promise<JudgeInput> => {
-    const releases = publisherPredecessors(policies, first).slice(0, PREDECESSORS)
+    const releases = publisherPredecessors(policies(), first).slice(0, PREDECESSORS)
     if (releases.length === 0) return first
     const looked = new Map<string, Evidence>()
     for (const release of releases) {
@@ -117,7 +118,7 @@ export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
     inputFor: async (index: PackageIndex, claims: VersionClaims, evidence: Evidence) =>
       withPredecessors(index, await input(index, claims, evidence)),
 
-    judge: (judged: JudgeInput): Verdict => judge(policies, judged, now()),
+    judge: (judged: JudgeInput): Verdict => judge(policies(), judged, now()),
 
     standingEvidence: async (index: PackageIndex, claims: VersionClaims): Promise<Evidence> =>
       standingEvidence(index, claims, (await book.known(index)).get(claims.version)),
@@ -127,12 +128,13 @@ export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
       const known = await book.known(index)
       const history = historyOf(index, known)
       const at = now()
+      const layers = policies()
       const breathe = openPace()
       const refused = new Map<string, Verdict>()
       let changesAt = Number.POSITIVE_INFINITY
       for (const claims of index.versions.values()) {
         const evidence = standingEvidence(index, claims, known.get(claims.version))
-        const verdict = judge(policies, inputFor(index, claims, evidence, history), at)
+        const verdict = judge(layers, inputFor(index, claims, evidence, history), at)
         if (verdict.decision === 'refuse') refused.set(claims.version, verdict)
         if (verdict.changesAt) changesAt = Math.min(changesAt, Date.parse(verdict.changesAt))
         await breathe()

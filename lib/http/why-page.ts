@@ -1,5 +1,5 @@
 /** The page behind the link of every refusal: what was decided, why, and what would change it. */
-import type { Why } from '../gate/gate.ts'
+import type { Why } from '../gate/assessments.ts'
 import { html, type Html } from './html.ts'
 
 type Layer = Why['layers'][number]

@@ -1,0 +1,76 @@
+/** Judging a version without serving it: for the why page, lockfile audits and policy drafts. */
+import { AttestryError } from '../errors.ts'
+import { explain, type Explanation } from '../policy/explain.ts'
+import type { Policy } from '../policy/policy.ts'
+import type { Evidence, Fact, Integrity, JudgeInput, PackageId, Verdict } from '../types.ts'
+import { idOf, type EvidenceBook } from './evidence-book.ts'
+import type { Judges } from './judge.ts'
+import type { PackageIndex } from './package-index.ts'
+import type { Packages } from './packages.ts'
+import type { SignatureWatch } from './signature-watch.ts'
+
+/** A verdict and all it rests on; the input can be judged again by other policies. */
+export type Assessment = {
+  readonly verdict: Verdict
+  readonly input: JudgeInput
+  /** Things to know about the upstream or our view of it. */
+  readonly notes: readonly string[]
+}
+
+/** The explanation of a verdict, without where the policy files lie on this machine. */
+export type Why = Explanation & { readonly notes: readonly string[] }
+
+export type AssessmentsOptions = {
+  readonly packages: Packages
+  readonly book: EvidenceBook
+  readonly judges: Judges
+  readonly signatures: SignatureWatch
+  readonly policies: () => readonly Policy[]
+  readonly now: () => Date
+}
+
+const otherBytes = (wanted: Integrity, found: Integrity): Fact<never> => ({
+  state: 'invalid',
+  code: 'INTEGRITY_MISMATCH',
+  npmCode: 'EINTEGRITY',
+  detail: 'The integrity that was asked about is not the one the packument names.',
+  wanted,
+  found,
+})
+
+export const openAssessments = (options: AssessmentsOptions) => {
+  const { packages, book, judges, signatures, policies, now } = options
+
+  const notesOn = (index: PackageIndex): readonly string[] => {
+    const note = signatures.note(index.upstream)
+    const since = new Date(index.fetchedAt).toISOString()
+    const stale = `The upstream ${index.upstream} could not be reached; this is its word of ${since}.`
+    return [...(note ? [note] : []), ...(index.stale ? [stale] : [])]
+  }
+
+  const assess = async (id: PackageId, integrity?: Integrity): Promise<Assessment> => {
+    const index = await packages.get(id.name)
+    const claims = index.versions.get(id.version)
+    if (!claims) throw new AttestryError('ENOTFOUND', `${idOf(id)} is not in the packument.`)
+    const standing = await judges.standingEvidence(index, claims)
+    const stated = claims.integrity ?? integrity
+    const looked = stated === undefined ? standing : await book.gather(index, claims, stated)
+    const known: Evidence = standing.bytes?.state === 'invalid' ? standing : looked
+    const evidence =
+      integrity && claims.integrity && integrity !== claims.integrity
+        ? { ...known, bytes: otherBytes(integrity, claims.integrity) }
+        : known
+    const input = await judges.inputFor(index, claims, evidence)
+    return { verdict: judges.judge(input), input, notes: notesOn(index) }
+  }
+
+  return {
+    /** Fetches and verifies what is claimed, but not the bytes. `integrity`: what somebody pinned. */
+    assess,
+    why: async (id: PackageId): Promise<Why> => {
+      const { input, notes } = await assess(id)
+      const { layers, ...explanation } = explain(policies(), input, now())
+      return { ...explanation, layers: layers.map(({ file: _file, ...rest }) => rest), notes }
+    },
+  }
+}

@@ -1,0 +1,170 @@
+/** The rooms opened from settings, everything but the server: what `serve` and the other commands share. */
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
+import type { Settings, UpstreamSettings } from './config/settings.ts'
+import { AttestryError, messageOf } from './errors.ts'
+import type { Examiner } from './evidence/examiner.ts'
+import { openExaminer } from './evidence/open-examiner.ts'
+import { tarballLimits } from './evidence/tarball.ts'
+import { openGate, type Gate, type GateObserver } from './gate/gate.ts'
+import { parsePolicy } from './policy/parse.ts'
+import type { Policy } from './policy/policy.ts'
+import { openLocalStore } from './store/local.ts'
+import type { StoreEvent } from './store/store-event.ts'
+import type { Store } from './store/store.ts'
+import { loadTrust } from './trust/load-trust.ts'
+import { openUpstream } from './upstream/open-upstream.ts'
+import type { UpstreamOutcome } from './upstream/options.ts'
+import type { Upstream } from './upstream/upstream.ts'
+import { version } from './version.ts'
+
+export type RoomsObserver = GateObserver & {
+  readonly onStoreEvent?: (event: StoreEvent) => void
+  readonly onUpstream?: (outcome: UpstreamOutcome) => void
+}
+
+export type RoomsOptions = {
+  readonly settings: Settings
+  readonly observer?: RoomsObserver
+  readonly now?: () => Date
+}
+
+export type Rooms = {
+  readonly store: Store
+  readonly upstreams: ReadonlyMap<string, Upstream>
+  readonly policies: readonly Policy[]
+  /** Identifies this process to an upstream that may be ourselves. */
+  readonly instance: string
+  /** Call once: what the gate makes is written for clients that reach us at this address. */
+  readonly openGate: (publicUrl: string) => Gate
+  /** Closes what was opened, the last first; `part` is closed before everything opened so far. */
+  readonly closeWith: (part: { close(): Promise<void> }) => void
+  readonly close: () => Promise<void>
+}
+
+/** Reads the policy files; without any the built-in baseline judges. */
+export const loadPolicies = async (files: readonly string[]): Promise<readonly Policy[]> =>
+  Promise.all(
+    files.map(async file => {
+      try {
+        return parsePolicy(await readFile(file, 'utf8'), { file, name: basename(file) })
+      } catch (error) {
+        if (error instanceof AttestryError) throw error
+        throw new AttestryError('EPOLICY', `${file}: ${messageOf(error)}`, { cause: error })
+      }
+    }),
+  )
+
+const upstreamOf = async (
+  settings: UpstreamSettings,
+  limits: Settings['limits'],
+  self: string,
+  { onUpstream }: RoomsObserver,
+): Promise<Upstream> => {
+  const { name, url, token, username, password, connections, retries, tarballOrigins } =
+    settings
+  return openUpstream({
+    name,
+    url,
+    ...(token && { token: token.reveal() }),
+    ...(username && { username: username.reveal() }),
+    ...(password && { password: password.reveal() }),
+    ...(settings.ca && { ca: await readFile(settings.ca, 'utf8') }),
+    limits,
+    timeout: settings.timeout,
+    connections,
+    retries,
+    tarballOrigins,
+    self,
+    userAgent: `attestry/${version}`,
+    ...(onUpstream && { onOutcome: onUpstream }),
+  })
+}
+
+const examinerFor = async (
+  settings: Settings,
+  upstream: UpstreamSettings,
+): Promise<Examiner> => {
+  const { kind } = upstream.registryKeys
+  const trust = await loadTrust({
+    roots: settings.trust.roots.map(root => (root.kind === 'file' ? root : 'public-good')),
+    registryKeys: kind === 'file' ? upstream.registryKeys : kind,
+  })
+  const { workers, timeout } = settings.verification
+  const limits = { ...tarballLimits, unpacked: settings.limits.unpacked }
+  return openExaminer({ trust, workers, timeout, limits })
+}
+
+/** A reserved name whose upstream is not configured would fail at the first request: say it now. */
+const checkReservations = (policies: readonly Policy[], settings: Settings) => {
+  const names = settings.upstreams.map(({ name }) => name)
+  for (const { file, rules } of policies) {
+    for (const rule of rules) {
+      if (rule.upstream === undefined || names.includes(rule.upstream)) continue
+      const place = `${file ?? 'policy'}:${rule.line ?? 1}`
+      const message = `${place}: rule "${rule.name}" names the upstream ${rule.upstream}; configured are ${names.join(', ')}.`
+      throw new AttestryError('ECONFIG', message)
+    }
+  }
+}
+
+/** When a part fails to open, those opened before it are closed. */
+export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
+  const { settings, observer = {}, now = () => new Date() } = options
+  const { storage, cache, limits } = settings
+  const closing: (() => Promise<void>)[] = []
+  const opened = <T extends { close(): Promise<void> }>(part: T): T => {
+    closing.unshift(() => part.close())
+    return part
+  }
+  const close = async () => {
+    for (const end of closing.splice(0)) await end()
+  }
+  try {
+    const policies = await loadPolicies(settings.policies)
+    checkReservations(policies, settings)
+    const half = Math.floor(storage.memory / 2)
+    const store = opened(
+      await openLocalStore({
+        path: storage.path,
+        maxBytes: storage.maxSize,
+        memoryBytes: half,
+        now,
+        log: event => observer.onStoreEvent?.(event),
+      }),
+    )
+    const instance = randomUUID()
+    const upstreams = new Map<string, Upstream>()
+    const examiners = new Map<string, Examiner>()
+    for (const upstream of settings.upstreams) {
+      const { name } = upstream
+      upstreams.set(name, opened(await upstreamOf(upstream, limits, instance, observer)))
+      examiners.set(name, opened(await examinerFor(settings, upstream)))
+    }
+    return {
+      store,
+      upstreams,
+      policies,
+      instance,
+      openGate: publicUrl =>
+        opened(
+          openGate({
+            store,
+            upstreams,
+            examiners,
+            policies,
+            publicUrl,
+            cache: { ...cache, memory: half },
+            now,
+            observer,
+          }),
+        ),
+      closeWith: opened,
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
