@@ -161,7 +161,9 @@ export const openAdmissions = (options: AdmissionsOptions) => {
       ...(verdict.decision === 'allow' &&
         blob && { blob: { integrity: blob.integrity, size: blob.size } }),
     }
-    if (admission.blob) {
+    // observe mode lets through what could not be checked; it is checked again the next time
+    const checked = verdict.reasons.every(({ code }) => code !== 'EVIDENCE_UNAVAILABLE')
+    if (admission.blob && checked) {
       const changesAt = verdict.changesAt ? Date.parse(verdict.changesAt) : Infinity
       hot.set(idOf(id), { admission: { ...admission, remembered: true }, epoch, changesAt })
     }

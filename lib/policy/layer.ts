@@ -123,7 +123,7 @@ const ruleSays = (terms: Terms, input: JudgeInput, now: Date): Said => {
   const nothing = { alternatives: [], changes: [] }
   if (outcome.kind === 'require') return requireSays(outcome.anyOf, terms, input, now)
   if (outcome.kind === 'deny')
-    return { ...nothing, reasons: [reason('DENIED', `denied: ${outcome.reason}`)] }
+    return { ...nothing, reasons: [reason('DENIED', outcome.reason)] }
   const { waiver } = outcome
   if (waiver.until === undefined) return { ...nothing, reasons: [], waiver }
   const end = instant(waiver.until)
