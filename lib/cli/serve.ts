@@ -1,39 +1,28 @@
 /** `attestry serve`: the proxy, until it is told to stop. */
-import { jack } from 'jackspeak'
 import { Registry } from 'prom-client'
 import { openAttestry, type Attestry } from '../attestry.ts'
-import { loadSettings, type Settings } from '../config/settings.ts'
+import type { Settings } from '../config/settings.ts'
 import { messageOf } from '../errors.ts'
 import { observe } from '../observe/events.ts'
 import { openLog, type Log } from '../observe/log.ts'
 import { openMetrics } from '../observe/metrics.ts'
 import { version } from '../version.ts'
 import type { Run } from './io.ts'
+import { sessionJack, sessionSettings } from './session.ts'
 
 const options = () =>
-  jack({ usage: 'attestry serve [options]' })
+  sessionJack('attestry serve [options]')
     .description(
       'Run the registry proxy. Without a settings file every setting has its default.',
     )
     .opt({
-      config: {
-        short: 'c',
-        hint: 'file',
-        description: 'Settings; default ./attestry.yaml if there.',
-      },
       listen: { short: 'l', hint: 'host:port', description: 'Where to listen.' },
       'public-url': { hint: 'url', description: 'What clients call this server.' },
-      storage: { hint: 'folder', description: 'Where packages and facts are kept.' },
-      upstream: { hint: 'url', description: 'The registry that packages come from.' },
       'log-level': {
         hint: 'level',
         description: 'fatal, error, warn, info, debug, trace, silent.',
       },
     })
-    .optList({
-      policy: { short: 'p', hint: 'file', description: 'Policy file; may be given again.' },
-    })
-    .flag({ help: { short: 'h', description: 'Print this.' } })
 
 /** A small package that npm itself depends on: whoever serves npm's packages has it. */
 const PROBE = 'abbrev'
@@ -83,18 +72,11 @@ export const serve: Run = async (args, io) => {
     io.stdout.write(command.usage())
     return 0
   }
-  const settings = await loadSettings({
-    ...(values.config !== undefined && { file: values.config }),
-    env: io.env,
-    cwd: io.cwd,
-    overrides: {
-      ...(values.listen !== undefined && { listen: values.listen }),
-      ...(values['public-url'] !== undefined && { publicUrl: values['public-url'] }),
-      ...(values.storage !== undefined && { storage: values.storage }),
-      ...(values.upstream !== undefined && { upstream: values.upstream }),
-      ...(values['log-level'] !== undefined && { logLevel: values['log-level'] }),
-      ...(values.policy !== undefined && { policy: values.policy }),
-    },
+  const { listen, 'public-url': publicUrl, 'log-level': logLevel } = values
+  const settings = await sessionSettings(values, io, {
+    ...(listen !== undefined && { listen }),
+    ...(publicUrl !== undefined && { publicUrl }),
+    ...(logLevel !== undefined && { logLevel }),
   })
   const log = openLog(settings.log)
   const metrics = openMetrics({ registry: new Registry(), version })
