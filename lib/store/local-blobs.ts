@@ -109,18 +109,14 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
 
   const remove = async (integrity: Integrity, used?: number): Promise<boolean> => {
     const hex = hexOf(integrity)
-    const forget = () => {
-      removals += 1
-      memory.delete(integrity)
-      reader.forget(hex)
-    }
-    forget()
     try {
       return await files.remove(hex, used)
     } catch (error) {
       throw storeError('remove a blob', files.pathOf(hex), error)
     } finally {
-      forget()
+      removals += 1
+      memory.delete(integrity)
+      reader.forget(hex)
     }
   }
 
@@ -186,7 +182,8 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
     remove,
     isRead: hex => reading.has(hex),
     abortStaged: async () => {
-      await Promise.all([...staged].map(blob => blob.abort()))
+      // A file that cannot be removed now goes when the store is opened again.
+      await Promise.allSettled([...staged].map(blob => blob.abort()))
     },
   }
 }

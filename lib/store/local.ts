@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path'
+import { messageOf } from '../errors.ts'
 import { openAuditLog } from './audit-log.ts'
 import { openBlobFiles } from './blob-files.ts'
 import { openBlobIndex } from './blob-index.ts'
@@ -154,7 +155,9 @@ export const openLocalStore = async ({
     await blobs.abortStaged()
     await housekeeping.stop()
     await writer.drained()
-    await index.flushTouches()
+    await index.flushTouches().catch((error: unknown) => {
+      log({ event: 'background-failed', job: 'touches', detail: messageOf(error) })
+    })
     inner.closed = true
     await database.close()
   }

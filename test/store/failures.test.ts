@@ -5,17 +5,13 @@ import * as promises from 'node:fs/promises'
 import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
 import { AttestryError } from '../../lib/errors.ts'
-import { openDatabase } from '../../lib/store/database.ts'
 import type { FileSystem } from '../../lib/store/file-system.ts'
-import { openGroupWriter } from '../../lib/store/group-writer.ts'
 import { openLocalStore } from '../../lib/store/local.ts'
 import type { StoreEvent } from '../../lib/store/store-event.ts'
-import { syncBarrier } from '../../lib/store/wal-sync.ts'
 import type { Integrity } from '../../lib/types.ts'
 import {
   MiB,
@@ -159,6 +155,42 @@ t.test('a commit in one process wins over a removal in another that began before
   t.ok((await store.blobs.get(name))?.equals(bytes))
   t.equal(await store.blobs.size(), bytes.length)
   t.same(readdirSync(join(path, 'tmp')), [])
+})
+
+t.test('a store on a broken disk can still be closed, and opened again', async t => {
+  const path = space()
+  let broken = false
+  const fs = faultyFileSystem(call => (broken && call === 'unlink' ? 'EIO' : undefined))
+  const store = await openLocalStore({ path, fs })
+  const name = await keepBytes(store.blobs, randomBytes(100))
+  const staged = await stageBytes(store.blobs, randomBytes(100))
+  broken = true
+  t.equal(await codeOf(() => store.blobs.delete(name)), 'ESTORE')
+  await store.close()
+  t.equal(await codeOf(() => staged.finish()), 'ESTORE')
+  const again = await openLocalStore({ path })
+  t.teardown(() => again.close())
+  await again.check()
+})
+
+t.test('a blob removed while it is loaded is not remembered', async t => {
+  const path = space()
+  const before = await openLocalStore({ path })
+  const name = await keepBytes(before.blobs, randomBytes(1500))
+  await before.close()
+  let removed: Promise<unknown> | undefined
+  const open: typeof promises.open = async (...args) => {
+    const handle = await promises.open(...args)
+    // The file is open, and has lost its name before it is read.
+    if (String(args[0]).includes('sha512')) removed ??= store.blobs.delete(name)
+    await removed
+    return handle
+  }
+  const store = await openLocalStore({ path, fs: { ...promises, open } })
+  t.teardown(() => store.close())
+  await store.blobs.get(name)
+  t.equal(await removed, true)
+  t.equal(await store.blobs.get(name), undefined)
 })
 
 t.test('a blob that cannot be read', async t => {
@@ -315,141 +347,6 @@ t.test('a disk that fills while it is written to', async t => {
     await records.put('c', 'k', 1)
     await store.close()
   }
-})
-
-t.test('a database that another process keeps locked', async t => {
-  const path = space()
-  mkdirSync(path)
-  const file = join(path, 'db')
-  const lifetime = { closed: false }
-  const database = await openDatabase(file, lifetime, {
-    now: () => new Date(),
-    log: () => undefined,
-    patience: 1000,
-  })
-  t.teardown(() => database.close())
-  const writer = openGroupWriter(database, lifetime)
-  const insert = database.prepare("INSERT INTO records VALUES ('c', ?, '1')")
-  const other = new DatabaseSync(file)
-  t.teardown(() => other.close())
-
-  other.exec('BEGIN IMMEDIATE')
-  let turns = 0
-  const ticking = setInterval(() => (turns += 1), 5)
-  const written = writer.write(1, () => insert.run('waits'))
-  await pause(100)
-  other.exec('COMMIT')
-  await written
-  t.ok(turns > 3, 'the thread was free meanwhile')
-
-  other.exec('BEGIN IMMEDIATE')
-  const codes = await Promise.all(
-    [1, 2].map(n => codeOf(() => writer.write(1, () => insert.run(`${n}`)))),
-  )
-  t.same(codes, ['ESTORE', 'ESTORE'])
-  other.exec('COMMIT')
-  clearInterval(ticking)
-  await writer.write(1, () => insert.run('after'))
-  const keys = other.prepare('SELECT key FROM records ORDER BY key').all()
-  t.same(
-    keys.map(({ key }) => key),
-    ['after', 'waits'],
-  )
-})
-
-t.test('group commit', async t => {
-  const path = space()
-  mkdirSync(path)
-  const lifetime = { closed: false }
-  const database = await openDatabase(join(path, 'db'), lifetime, {
-    now: () => new Date(),
-    log: () => undefined,
-  })
-  t.teardown(() => database.close())
-  const writer = openGroupWriter(database, lifetime)
-  const insert = database.prepare("INSERT INTO records VALUES ('c', ?, '1')")
-  const count = database.prepare('SELECT count(*) AS n FROM records')
-  const writes = [1, 2, 3].map(n => writer.write(1, () => insert.run(`${n}`)))
-  t.equal(count.get()?.['n'], 0)
-  await Promise.race(writes)
-  t.equal(count.get()?.['n'], 3, 'written together')
-  await Promise.all(writes)
-
-  const outcomes = await Promise.allSettled([
-    writer.write(1, () => insert.run('4')),
-    writer.write(1, () => {
-      throw new Error('no')
-    }),
-    writer.write(1, () => insert.run('5')),
-  ])
-  t.same(
-    outcomes.map(({ status }) => status),
-    ['rejected', 'rejected', 'fulfilled'],
-    'a failed batch is undone whole; those after it are another',
-  )
-  t.equal(count.get()?.['n'], 4)
-
-  const order: string[] = []
-  const slow = openGroupWriter(
-    {
-      ...database,
-      settled: async () => {
-        await pause(5)
-        order.push('on the disk')
-      },
-    },
-    lifetime,
-  )
-  await slow.write(1, () => insert.run('slow')).then(() => order.push('told'))
-  t.same(order, ['on the disk', 'told'])
-  const unsure = openGroupWriter(
-    { ...database, settled: () => Promise.reject(failure('EIO')) },
-    lifetime,
-  )
-  await t.rejects(
-    unsure.write(1, () => insert.run('unsure')),
-    { code: 'EIO' },
-  )
-
-  const huge = 100 * MiB
-  const many = await Promise.all(
-    [1, 2].map(n => codeOf(() => writer.write(huge, () => insert.run(`huge${n}`)))),
-  )
-  t.same(many, [undefined, 'ESTORE'], 'what waits is bounded')
-  await writer.write(huge, () => insert.run('room again'))
-})
-
-t.test('the barrier: calls share syncs, never one that began before them', async t => {
-  let syncs = 0
-  let end: (error?: Error) => void = () => undefined
-  const settled = syncBarrier({
-    datasync: () =>
-      new Promise<void>((resolve, reject) => {
-        syncs += 1
-        end = error => (error ? reject(error) : resolve())
-      }),
-  })
-  const first = settled()
-  const later = [settled(), settled()]
-  t.equal(syncs, 1)
-  end()
-  await first
-  await pause(1)
-  t.equal(syncs, 2)
-  let done = false
-  const all = Promise.all(later).then(() => (done = true))
-  await pause(1)
-  t.equal(done, false)
-  end()
-  await all
-  const failing = settled()
-  const next = settled()
-  end(failure('EIO'))
-  await t.rejects(failing, { code: 'EIO' })
-  await pause(1)
-  end()
-  await next
-  t.equal(syncs, 4)
 })
 
 t.test('appends and puts of a store that is being closed are kept', async t => {
