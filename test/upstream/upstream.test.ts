@@ -187,6 +187,11 @@ t.test('Retry-After is kept to, and too long a wait is an answer', async t => {
   // a second is less than the longest pause, but more than there is: not asked before its time
   server.on('/soon', json({}, 503, { 'retry-after': '1' }))
   await once('soon', { status: 503, retryAfter: 1 })
+  server.on('/long', json({}, 503, { 'retry-after': '12' }))
+  const patient = upstreamOf(t, { url: server.url, timeouts: { document: 60_000 } })
+  const long = { code: 'EUPSTREAM', details: { retryAfter: 12 } }
+  await t.rejects(patient.upstream.packument('long'), long, 'longer than the longest pause')
+  t.equal(server.asked.filter(a => a.path === '/long').length, 1)
   t.equal(retryAfter('Thu, 01 Jan 1970 00:00:05 GMT', 2000), 3000)
   t.equal(retryAfter('soon', 0), undefined)
 })
