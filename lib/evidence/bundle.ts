@@ -70,7 +70,10 @@ export const parseBundle = (value: unknown): Bundle => {
   const { tlogEntries, timestampVerificationData } = bundle.verificationMaterial
   const stamps = timestampVerificationData?.rfc3161Timestamps ?? []
   if (tlogEntries.length > mostParts || stamps.length > mostParts)
-    unverified(`The bundle has more than ${mostParts} log entries or timestamps.`)
+    unverified(
+      `The bundle has more than ${mostParts} log entries or timestamps.`,
+      `${tlogEntries.length} and ${stamps.length}`,
+    )
   return bundle
 }
 

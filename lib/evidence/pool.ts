@@ -75,6 +75,7 @@ export const openPool = (options: PoolOptions): Pool => {
     worker.on('message', (message: FromWorker) => answer(slot, message))
     worker.on('error', error => gone(`The verification worker failed: ${messageOf(error)}.`))
     worker.on('exit', code => gone(`The verification worker ended with code ${code}.`))
+    // while a request is under way its timer keeps the process alive
     worker.unref()
     slot.worker = worker
     return worker
@@ -92,7 +93,6 @@ export const openPool = (options: PoolOptions): Pool => {
   const finish = (slot: Slot, job: Job, error: Error | undefined, result?: unknown): void => {
     if (!slot.jobs.delete(job.id)) return
     clearTimeout(job.timer)
-    if (slot.jobs.size === 0) slot.worker?.unref()
     job.settle(error, result)
   }
 
@@ -127,7 +127,6 @@ export const openPool = (options: PoolOptions): Pool => {
         waiting.splice(index, 1)
         slot.jobs.set(job.id, job)
         const worker = slot.worker ?? startWorker(slot)
-        worker.ref()
         job.timer = setTimeout(() => late(slot, job), options.timeout)
         try {
           job.start(worker)

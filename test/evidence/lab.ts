@@ -7,7 +7,7 @@ import { assembleTrust } from '../../lib/trust/load-trust.ts'
 import { parseRegistryKeys } from '../../lib/trust/registry-keys.ts'
 import { checkTrustedRoot } from '../../lib/trust/trusted-root.ts'
 import type { Evidence, Fact, Integrity, Sighting, VersionClaims } from '../../lib/types.ts'
-import type { Attestation, LocalSigstore } from '../support/local-sigstore.ts'
+import type { Attestation, LocalSigstore, Statement } from '../support/local-sigstore.ts'
 
 export const registry = 'https://npm.acme.example'
 
@@ -67,3 +67,16 @@ export const examineOnly = (
 /** `verified`, `absent`, `unavailable`, or the code of what is invalid. */
 export const outcome = (fact: Fact): string =>
   fact.state === 'invalid' ? fact.code : fact.state
+
+/** A deep change: `set(statement, ['predicate', 'builder', 'id'], x)`. */
+const set = (value: unknown, [key, ...rest]: readonly string[], change: unknown): object => {
+  const copy: Record<string, unknown> = Array.isArray(value)
+    ? ([...value] as unknown as Record<string, unknown>)
+    : { ...(value as object) }
+  copy[key ?? ''] = rest.length === 0 ? change : set(copy[key ?? ''], rest, change)
+  return copy
+}
+/** `changed('predicate.builder.id', x)` as sealing options: signed with that one thing different. */
+export const changed = (path: string, change: unknown) => ({
+  tamper: { statement: (statement: Statement) => set(statement, path.split('.'), change) },
+})

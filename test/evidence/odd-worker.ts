@@ -1,5 +1,5 @@
 /** A worker that does what a verification worker must never do. */
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort, threadId, workerData } from 'node:worker_threads'
 import { serve } from '../../lib/evidence/pool-messages.ts'
 
 if (parentPort === null) throw new Error('a worker thread only')
@@ -12,6 +12,7 @@ const forever = () => {
 serve(parentPort, {
   calls: {
     echo: (input: unknown) => input,
+    who: () => threadId,
     refuse: () => {
       throw new Error('no')
     },
