@@ -6,8 +6,9 @@ import { openRooms, type Rooms } from '../rooms.ts'
 import type { Io } from './io.ts'
 
 /** A parser with the options by which a command finds its settings. Add the command's own to it. */
-export const sessionJack = (usage: string) =>
+export const sessionJack = (usage: string, description: string) =>
   jack({ usage })
+    .description(description)
     .opt({
       config: {
         short: 'c',
