@@ -11,18 +11,17 @@ import type { Run } from './io.ts'
 import { sessionJack, sessionSettings } from './session.ts'
 
 const options = () =>
-  sessionJack('attestry serve [options]')
-    .description(
-      'Run the registry proxy. Without a settings file every setting has its default.',
-    )
-    .opt({
-      listen: { short: 'l', hint: 'host:port', description: 'Where to listen.' },
-      'public-url': { hint: 'url', description: 'What clients call this server.' },
-      'log-level': {
-        hint: 'level',
-        description: 'fatal, error, warn, info, debug, trace, silent.',
-      },
-    })
+  sessionJack(
+    'attestry serve [options]',
+    'Run the registry proxy. Without a settings file every setting has its default.',
+  ).opt({
+    listen: { short: 'l', hint: 'host:port', description: 'Where to listen.' },
+    'public-url': { hint: 'url', description: 'What clients call this server.' },
+    'log-level': {
+      hint: 'level',
+      description: 'fatal, error, warn, info, debug, trace, silent.',
+    },
+  })
 
 /** A small package that npm itself depends on: whoever serves npm's packages has it. */
 const PROBE = 'abbrev'
