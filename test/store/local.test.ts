@@ -216,9 +216,9 @@ t.test('blobs on the disk', async t => {
     const { blobs, store } = await openAt(t, path, { maxBytes: 5 * MiB })
     const bytes = randomBytes(3 * MiB)
     const oldest = await keepBytes(blobs, bytes)
-    const next = await keepBytes(blobs, bytes.subarray(1))
     const opened = await blobs.open(oldest)
-    // Opening it was a use, too; only the stream shall count.
+    const next = await keepBytes(blobs, bytes.subarray(1))
+    // Opening it was a use, too, which collect writes down; only the stream shall count.
     await store.collect()
     rawDatabase(t, path).exec(`UPDATE blobs SET used = 1 WHERE size = ${bytes.length}`)
     await keepBytes(blobs, bytes.subarray(2))
@@ -234,13 +234,17 @@ t.test('blobs on the disk', async t => {
 
   t.test('too much is evicted without being asked', async t => {
     const path = space()
-    const { blobs, heard } = await openAt(t, path, { maxBytes: 50_000 })
+    const { blobs, heard, store } = await openAt(t, path, { maxBytes: 50_000 })
     for (let index = 0; index < 30; index += 1) await keepBytes(blobs, randomBytes(5000))
     t.ok(await eventually(async () => (await blobs.size()) <= 50_000))
-    t.ok(heard('blobs-evicted').length > 0)
+    t.ok(await eventually(() => heard('blobs-evicted').length > 0))
+    // Waits for what is under way.
+    await store.collect()
     const files = readdirSync(join(path, 'blobs'), { recursive: true, withFileTypes: true })
     t.equal(files.filter(file => file.isFile()).length * 5000, await blobs.size())
-    await blobs.get(await keepBytes(blobs, randomBytes(60_000)))
+    await keepBytes(blobs, randomBytes(60_000))
+    await store.collect()
+    t.equal(await blobs.size(), 0, 'one that is bigger than the limit does not stay')
   })
 })
 
