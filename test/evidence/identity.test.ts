@@ -1,6 +1,7 @@
 /** From certificate to identity: what it says, whom it names, and certificates that lie. */
 import t from 'tap'
 import {
+  emailCertificate,
   githubCertificate,
   localSigstore,
   type CertificateRequest,
@@ -166,4 +167,25 @@ t.test('extensions that are not what Fulcio writes', async t => {
   }
   for (const [title, certificate] of Object.entries(cases))
     t.equal(outcome(await judge({ tamper: { certificate } })), 'INVALID_ATTESTATION', title)
+})
+
+t.test('people and machines that are no workflow', async t => {
+  const { statement } = changed('predicate.buildDefinition', { buildType: 'x' }).tamper
+  const by = async (san: CertificateRequest['san']) => {
+    const { extensions } = emailCertificate('')
+    const certificate = () => ({ san, extensions })
+    const fact = await judge({ tamper: { certificate, statement } })
+    return fact.state === 'verified' ? fact.identity : outcome(fact)
+  }
+  const issuer = 'https://accounts.google.com'
+  const email = { type: 'email', value: 'security@acme.example' } as const
+  t.strictSame(await by(email), { issuer, subject: email.value, subjectType: 'email' })
+  const other = { type: 'other', value: 'release!acme.example' } as const
+  t.strictSame(await by(other), { issuer, subject: other.value, subjectType: 'other' })
+  const uri = { type: 'uri', value: 'https://ci.acme.example/release' } as const
+  t.strictSame(await by(uri), { issuer, subject: uri.value, subjectType: 'uri' })
+  t.equal(
+    await by({ type: 'email', value: 'a@acme.example\nb@acme.example' }),
+    'INVALID_ATTESTATION',
+  )
 })

@@ -1,4 +1,5 @@
 /** Publish attestations, and the document that holds attestations. */
+import fc from 'fast-check'
 import t from 'tap'
 import { examineWith } from '../../lib/evidence/examine.ts'
 import { openVerification } from '../../lib/evidence/verification.ts'
@@ -234,4 +235,51 @@ t.test('the document', async t => {
       ),
       'INVALID_ATTESTATION',
     )
+})
+
+t.test('no document whatever makes it throw, or verify', async t => {
+  const examined = (document: unknown) => {
+    const evidence = examineWith(verification, requestFor(foundIn(document)))
+    return [evidence.publishAttestation, evidence.provenance].every(
+      ({ state }) => state === 'absent' || state === 'invalid',
+    )
+  }
+  fc.assert(fc.property(fc.json(), examined), { numRuns: 200 })
+  const types = fc.constantFrom(publishPredicate, 'https://slsa.dev/provenance/v1')
+  const entry = fc.record({
+    predicateType: types,
+    bundle: fc.dictionary(fc.string(), fc.jsonValue()),
+  })
+  fc.assert(
+    fc.property(fc.array(entry), attestations => examined({ attestations })),
+    { numRuns: 200 },
+  )
+
+  // an honest bundle with any one leaf replaced: verified only where nothing depends on the leaf
+  const { predicateType, bundle } = await attest()
+  const leaves: string[][] = []
+  const walk = (value: unknown, path: string[]): void => {
+    if (typeof value !== 'object' || value === null) leaves.push(path)
+    else for (const [key, inner] of Object.entries(value)) walk(inner, [...path, key])
+  }
+  walk(bundle, [])
+  const unread = new Set<string>()
+  for (const path of leaves) {
+    for (const value of ['AAAA', 7, {}]) {
+      const copy = structuredClone(bundle) as unknown as Record<string, unknown>
+      const parent = path.slice(0, -1).reduce((at, key) => at[key] as typeof copy, copy)
+      parent[path.at(-1) ?? ''] = value
+      const { publishAttestation } = examineOnly(verification, {
+        predicateType,
+        bundle: copy,
+      } as unknown as Attestation)
+      if (publishAttestation.state === 'verified') unread.add(path.join('.'))
+    }
+  }
+  const log = 'verificationMaterial.tlogEntries.0'
+  t.strictSame(
+    [...unread].sort(),
+    [`${log}.inclusionProof.rootHash`, `${log}.inclusionProof.treeSize`],
+    'these two are repeated in the signed checkpoint, which is what counts',
+  )
 })
