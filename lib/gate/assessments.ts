@@ -64,11 +64,20 @@ export const openAssessments = (options: AssessmentsOptions) => {
     return { verdict: judges.judge(input), input, notes: notesOn(index) }
   }
 
+  /** What a dist-tag of the upstream names, also where the policy hides it. */
+  const named = async ({ name, version }: PackageId): Promise<PackageId> => {
+    const { versions, distTags } = await packages.get(name)
+    const tagged = Object.hasOwn(distTags, version) ? distTags[version] : undefined
+    return versions.has(version) || tagged === undefined
+      ? { name, version }
+      : { name, version: tagged }
+  }
+
   return {
     /** Fetches and verifies what is claimed, but not the bytes. `integrity`: what somebody pinned. */
     assess,
     why: async (id: PackageId): Promise<Why> => {
-      const { input, notes } = await assess(id)
+      const { input, notes } = await assess(await named(id))
       const { layers, ...explanation } = explain(policies(), input, now())
       return { ...explanation, layers: layers.map(({ file: _file, ...rest }) => rest), notes }
     },

@@ -22,6 +22,7 @@ import { openJudges, type Standing } from './judge.ts'
 import { openPackages } from './packages.ts'
 import { rewriteManifest, type Form } from './representation.ts'
 import { openSignatureWatch } from './signature-watch.ts'
+import { openTimelines, type Timeline } from './timeline.ts'
 import { openViews, type ServedPackument } from './views.ts'
 
 export type Client = AuditEntry['client']
@@ -75,7 +76,10 @@ export type Gate = {
   readonly forget: (id: PackageId) => void
   readonly attestations: (id: PackageId) => Promise<DocumentAnswer>
   readonly keys: () => Promise<DocumentAnswer>
+  /** `version` may be a dist-tag of the upstream's. */
   readonly why: (id: PackageId) => Promise<Why>
+  /** Who published this package over its versions; looks at the newest that nobody has looked at. */
+  readonly timeline: (name: string) => Promise<Timeline>
   /** Judges without serving: evidence is gathered, bytes are not. `integrity`: what is pinned elsewhere. */
   readonly assess: (id: PackageId, integrity?: Integrity) => Promise<Assessment>
   /** Puts other policies in force; everything is judged anew from the facts at hand. */
@@ -193,6 +197,7 @@ export const openGate = (options: GateOptions): Gate => {
   }
 
   const assessments = openAssessments({ packages, book, judges, signatures, policies, now })
+  const timeline = openTimelines({ packages, book, standing: views.standing })
 
   return {
     publicUrl,
@@ -233,6 +238,7 @@ export const openGate = (options: GateOptions): Gate => {
     attestations: documents.attestations,
     keys: documents.keys,
     why: assessments.why,
+    timeline,
     assess: assessments.assess,
     adopt: next => {
       inForce = { policies: next, digest: policyDigest(next) }
