@@ -9,7 +9,7 @@ import {
   contradiction,
   sameRef,
 } from './agreement.ts'
-import { splitWorkflowUri } from './identity.ts'
+import { sameRepository, splitWorkflowUri } from './identity.ts'
 import { isRecord } from './statement.ts'
 
 type Predicate = Readonly<Record<string, unknown>>
@@ -32,6 +32,10 @@ const runParts = (run: string | undefined) => {
   return { id: github?.[1], attempt: github?.[2], job: gitlab?.[1] }
 }
 
+/** GitLab's own predicates name the job, npm's its URL. */
+const sameRun = (stated: string, certified: string) =>
+  stated === certified || stated === runParts(certified).job
+
 /** https://slsa.dev/spec/v1.0/provenance, as npm, pnpm and GitHub's own actions fill it in. */
 export const agreeV1 = (predicate: Predicate, identity: Identity): Build => {
   const definition = part(predicate, 'buildDefinition')
@@ -50,7 +54,10 @@ export const agreeV1 = (predicate: Predicate, identity: Identity): Build => {
   agree('owner id', github.repository_owner_id, identity.ownerId, { optional: true })
   agree('runner environment', github.runner_environment, identity.runner, { optional: true })
   agreeSources(definition.resolvedDependencies, 'gitCommit', identity)
-  agree('run', part(details, 'metadata').invocationId, identity.run, { optional: true })
+  agree('run', part(details, 'metadata').invocationId, identity.run, {
+    optional: true,
+    same: sameRun,
+  })
   return {
     buildType: buildTypeOf(definition.buildType),
     builderId: agreeBuilder(part(details, 'builder').id, identity),
@@ -64,7 +71,7 @@ const agreeGithubEnvironment = (environment: Predicate, identity: Identity): voi
   const path = (repository === undefined ? undefined : URL.parse(repository)?.pathname)?.slice(
     1,
   )
-  agree('source repository', environment.GITHUB_REPOSITORY, path)
+  agree('source repository', environment.GITHUB_REPOSITORY, path, { same: sameRepository })
   agree('repository id', environment.GITHUB_REPOSITORY_ID, repositoryId, { optional })
   agree('owner id', environment.GITHUB_REPOSITORY_OWNER_ID, ownerId, { optional })
   agree('ref', environment.GITHUB_REF, ref)
@@ -112,10 +119,7 @@ export const agreeV02 = (predicate: Predicate, identity: Identity): Build => {
   if (onGitlab) {
     // here the entry point is the name of a job, which certificates do not have
     agreeGitlabParameters(part(invocation, 'parameters'), identity)
-    agree('run', invocationId, identity.run, {
-      optional: true,
-      same: (stated, certified) => stated === certified || stated === run.job,
-    })
+    agree('run', invocationId, identity.run, { optional: true, same: sameRun })
   } else {
     agree('workflow', source.entryPoint, identity.workflow, {
       optional: true,
