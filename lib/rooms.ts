@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { Settings, UpstreamSettings } from './config/settings.ts'
-import { AttestryError, messageOf } from './errors.ts'
+import { readTextFile } from './config/text-file.ts'
 import type { Examiner } from './evidence/examiner.ts'
 import { openExaminer } from './evidence/open-examiner.ts'
 import { tarballLimits } from './evidence/tarball.ts'
@@ -43,17 +43,22 @@ export type Rooms = {
   readonly close: () => Promise<void>
 }
 
-/** Reads the policy files; without any the built-in baseline judges. */
-export const loadPolicies = async (files: readonly string[]): Promise<readonly Policy[]> =>
+/**
+ * Reads the policy files; without any the built-in baseline judges. With the names of the
+ * `upstreams` that are configured, a rule that reserves names for another is complained about.
+ */
+export const loadPolicies = async (
+  files: readonly string[],
+  upstreams?: readonly string[],
+): Promise<readonly Policy[]> =>
   Promise.all(
-    files.map(async file => {
-      try {
-        return parsePolicy(await readFile(file, 'utf8'), { file, name: basename(file) })
-      } catch (error) {
-        if (error instanceof AttestryError) throw error
-        throw new AttestryError('EPOLICY', `${file}: ${messageOf(error)}`, { cause: error })
-      }
-    }),
+    files.map(async file =>
+      parsePolicy(await readTextFile(file, 'EPOLICY'), {
+        file,
+        name: basename(file),
+        ...(upstreams && { upstreams }),
+      }),
+    ),
   )
 
 const upstreamOf = async (
@@ -96,19 +101,6 @@ const examinerFor = async (
   return openExaminer({ trust, workers, timeout, limits })
 }
 
-/** A reserved name whose upstream is not configured would fail at the first request: say it now. */
-const checkReservations = (policies: readonly Policy[], settings: Settings) => {
-  const names = settings.upstreams.map(({ name }) => name)
-  for (const { file, rules } of policies) {
-    for (const rule of rules) {
-      if (rule.upstream === undefined || names.includes(rule.upstream)) continue
-      const place = `${file ?? 'policy'}:${rule.line ?? 1}`
-      const message = `${place}: rule "${rule.name}" names the upstream ${rule.upstream}; configured are ${names.join(', ')}.`
-      throw new AttestryError('ECONFIG', message)
-    }
-  }
-}
-
 /** When a part fails to open, those opened before it are closed. */
 export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
   const { settings, observer = {}, now = () => new Date() } = options
@@ -122,8 +114,8 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     for (const end of closing.splice(0)) await end()
   }
   try {
-    const policies = await loadPolicies(settings.policies)
-    checkReservations(policies, settings)
+    const names = settings.upstreams.map(({ name }) => name)
+    const policies = await loadPolicies(settings.policies, names)
     const half = Math.floor(storage.memory / 2)
     const store = opened(
       await openLocalStore({

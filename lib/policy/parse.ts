@@ -1,24 +1,55 @@
 /** A policy file's text → the policy that judges. Every complaint has its file, line and column. */
-import { complaintsError, readDocument, type Finding } from '../config/document.ts'
+import { complaintsError, readDocument, type Finding, type Place } from '../config/document.ts'
+import { didYouMean } from '../config/nearest.ts'
 import { compile } from './compile.ts'
-import type { ParsePolicy } from './policy.ts'
-import { policySchema } from './schema.ts'
+import type { ParsePolicy, Policy } from './policy.ts'
+import { policySchema, type PolicyDocument } from './schema.ts'
 import { unjudged } from './unjudged.ts'
 
+/** A policy beside what its file says and where. */
+export type LocatedPolicy = {
+  readonly policy: Policy
+  readonly document: PolicyDocument
+  readonly place: (path: readonly PropertyKey[]) => Place
+}
+
+/** A reserved name whose upstream is not configured would fail at the first request. */
+const unknownUpstreams = (
+  { rules = [] }: PolicyDocument,
+  upstreams: readonly string[],
+): Finding[] =>
+  rules.flatMap(({ upstream }, i) =>
+    upstream === undefined || upstreams.includes(upstream)
+      ? []
+      : [
+          {
+            path: ['rules', i, 'upstream'],
+            message: `upstream: ${upstream} is not configured${didYouMean(upstream, upstreams)}; configured: ${upstreams.join(', ')}`,
+          },
+        ],
+  )
+
 /** Throws EPOLICY with one line for each complaint, and nothing else whatever the text is. */
-export const parsePolicy: ParsePolicy = (text, { file, name = file }) => {
+export const readPolicy = (
+  text: string,
+  { file, name = file, upstreams }: Parameters<ParsePolicy>[1],
+): LocatedPolicy => {
   const { value, place } = readDocument(text, { file, schema: policySchema, code: 'EPOLICY' })
   const findings: Finding[] = unjudged(value)
+  if (upstreams !== undefined) findings.push(...unknownUpstreams(value, upstreams))
   const policy = compile(value, {
     file,
     name,
     lineOf: path => place(path).line,
     complain: finding => findings.push(finding),
   })
-  if (findings.length === 0) return policy
+  if (findings.length === 0) return { policy, document: value, place }
   const complaints = findings.map(({ path, message }) => ({ ...place(path), message }))
   throw complaintsError(
     'EPOLICY',
     complaints.sort((a, b) => a.line - b.line || a.column - b.column),
   )
 }
+
+/** What `readPolicy` reads, without where it stood. */
+export const parsePolicy: ParsePolicy = (text, options) => readPolicy(text, options).policy

@@ -122,7 +122,12 @@ export type Policy = {
 /** parse.ts. Throws EPOLICY with every complaint at file:line:column; nothing else. */
 export type ParsePolicy = (
   text: string,
-  options: { readonly file: string; readonly name?: string },
+  options: {
+    readonly file: string
+    readonly name?: string
+    /** The upstreams that are configured; a rule that reserves for another is complained about. */
+    readonly upstreams?: readonly string[]
+  },
 ) => Policy
 /** evaluate.ts. Without any policy the baseline judges. Never throws. */
 export type Judge = (policies: readonly Policy[], input: JudgeInput, now: Date) => Verdict

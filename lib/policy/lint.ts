@@ -1,0 +1,185 @@
+/**
+ * What is probably not meant in a policy that can be judged by: rules that never govern, patterns
+ * that match nothing, waivers at their end, names nobody uses, and what is wider than it looks.
+ */
+import type { Place } from '../config/document.ts'
+import type { PackageId } from '../types.ts'
+import { shadowedPatterns } from './cover.ts'
+import { identityWarnings, type IdentityWarning } from './lint-identity.ts'
+import { inRange, patternMatches } from './match.ts'
+import type { LocatedPolicy } from './parse.ts'
+import type { IdentityDocument, RequirementDocument } from './schema.ts'
+import { endingWaivers } from './waivers.ts'
+
+export type WarningCode =
+  | 'unreachable-rule'
+  | 'unreachable-pattern'
+  | 'unmatched-pattern'
+  | 'waiver-ended'
+  | 'waiver-ending'
+  | 'wide-waiver'
+  | 'unused-identity'
+  | IdentityWarning['code']
+
+export type Warning = Place & {
+  readonly code: WarningCode
+  readonly message: string
+  /** The rule or identity it is about. */
+  readonly rule?: string
+  readonly identity?: string
+}
+
+export type LintOptions = {
+  readonly now: Date
+  /** What is installed somewhere, as a lockfile has it. */
+  readonly packages?: readonly PackageId[]
+}
+
+type Path = readonly PropertyKey[]
+type Finding = Omit<Warning, keyof Place> & { readonly path: Path }
+
+/** Rules that only reserve names do so wherever they stand. */
+const onlyReserves = (rule: object): boolean =>
+  Object.keys(rule).every(key => ['name', 'packages', 'upstream'].includes(key))
+
+const unreachable = ({ policy, document }: LocatedPolicy): Finding[] => {
+  const shadows = shadowedPatterns(policy)
+  return policy.rules.flatMap((rule, i): Finding[] => {
+    const mine = shadows.filter(shadow => shadow.rule === i)
+    const written = document.rules?.[i]
+    if (mine.length === 0 || !written || onlyReserves(written)) return []
+    const by = (shadow: (typeof mine)[number]) =>
+      `rule ${JSON.stringify(shadow.by.name)} in line ${shadow.by.line ?? 1}`
+    if (mine.length === rule.packages.length) {
+      const takers = [...new Set(mine.map(by))].join(' and ')
+      const reserves =
+        rule.upstream === undefined ? '' : `; the names stay reserved for ${rule.upstream}`
+      const message = `rule ${JSON.stringify(rule.name)} never governs: ${takers} ${takers.includes(' and ') ? 'come' : 'comes'} first and takes all it matches${reserves}`
+      return [{ code: 'unreachable-rule', path: ['rules', i], rule: rule.name, message }]
+    }
+    return mine.map(shadow => {
+      const text = rule.packages[shadow.pattern]?.text ?? ''
+      const message = `${JSON.stringify(text)} never counts here: ${by(shadow)} comes first and takes all it matches`
+      const path = ['rules', i, 'packages', shadow.pattern]
+      return { code: 'unreachable-pattern', path, rule: rule.name, message }
+    })
+  })
+}
+
+/** A denial of something nobody has is doing its work. */
+const unmatched = ({ policy }: LocatedPolicy, packages: readonly PackageId[]): Finding[] =>
+  policy.rules.flatMap((rule, i) =>
+    rule.outcome.kind === 'deny'
+      ? []
+      : rule.packages.flatMap((pattern, j): Finding[] => {
+          const named = packages.filter(id => patternMatches(pattern, id))
+          const { versions } = rule
+          if (named.some(({ version }) => versions === undefined || inRange(version, versions)))
+            return []
+          const what = JSON.stringify(pattern.text)
+          const message =
+            named.length === 0
+              ? `${what} matches nothing in the lockfile`
+              : `${what} matches nothing in the lockfile within ${versions}`
+          const path = ['rules', i, 'packages', j]
+          return [{ code: 'unmatched-pattern', path, rule: rule.name, message }]
+        }),
+  )
+
+const days = (milliseconds: number) => {
+  const count = Math.floor(milliseconds / 86_400_000)
+  return count === 0 ? 'in less than a day' : count === 1 ? 'in a day' : `in ${count} days`
+}
+
+const waivers = ({ policy }: LocatedPolicy, now: Date): Finding[] =>
+  endingWaivers([policy], now).map(({ rule, waiver, ended, left }) => ({
+    code: ended ? 'waiver-ended' : 'waiver-ending',
+    path: ['rules', policy.rules.findIndex(r => r.name === rule), 'allow', 'until'],
+    rule,
+    message: ended
+      ? `the waiver ended at ${waiver.until}, and the rule refuses since: renew or remove it`
+      : `the waiver ends ${days(left)}, at ${waiver.until}: renew or remove it`,
+  }))
+
+const wideWaivers = ({ policy }: LocatedPolicy): Finding[] =>
+  policy.rules.flatMap((rule, i) =>
+    rule.outcome.kind !== 'allow'
+      ? []
+      : rule.packages.flatMap((pattern, j): Finding[] =>
+          pattern.kind !== 'all'
+            ? []
+            : [
+                {
+                  code: 'wide-waiver',
+                  path: ['rules', i, 'packages', j],
+                  rule: rule.name,
+                  message: '"*" with allow lets everything in, whatever the evidence',
+                },
+              ],
+        ),
+  )
+
+type Said = { readonly path: Path; readonly value: string | IdentityDocument }
+
+/** Every identity that a requirement names or writes out. */
+const identitiesIn = (said: RequirementDocument | undefined, at: Path): Said[] => {
+  const { provenance, anyOf = [] } = said ?? {}
+  const path = [...at, 'provenance']
+  const own: Said[] =
+    provenance === undefined
+      ? []
+      : Array.isArray(provenance)
+        ? provenance.map((value, i) => ({ path: [...path, i], value }))
+        : [{ path, value: provenance }]
+  return [...own, ...anyOf.flatMap((inner, i) => identitiesIn(inner, [...at, 'anyOf', i]))]
+}
+
+const identities = ({ document }: LocatedPolicy): Finding[] => {
+  const { identities: named = {}, rules = [], defaults } = document
+  const said = [
+    ...rules.flatMap((rule, i) => identitiesIn(rule.require, ['rules', i, 'require'])),
+    ...identitiesIn(defaults?.require, ['defaults', 'require']),
+  ]
+  const used = new Set(said.map(({ value }) => value))
+  const width = (value: IdentityDocument, path: Path, name?: string): Finding[] =>
+    identityWarnings(value).map(({ code, field, message }) => ({
+      code,
+      path: field === undefined ? path : [...path, field],
+      ...(name !== undefined && { identity: name }),
+      message: name === undefined ? message : `${name}: ${message}`,
+    }))
+  return [
+    ...Object.entries(named).flatMap(([name, value]): Finding[] => {
+      const path = ['identities', name]
+      return [
+        ...(used.has(name)
+          ? []
+          : [
+              {
+                code: 'unused-identity' as const,
+                path,
+                identity: name,
+                message: `no rule names the identity ${name}`,
+              },
+            ]),
+        ...width(value, path, name),
+      ]
+    }),
+    ...said.flatMap(({ value, path }) => (typeof value === 'string' ? [] : width(value, path))),
+  ]
+}
+
+/** Warnings in the order of the file. */
+export const lintPolicy = (
+  located: LocatedPolicy,
+  { now, packages }: LintOptions,
+): readonly Warning[] =>
+  [
+    ...unreachable(located),
+    ...(packages ? unmatched(located, packages) : []),
+    ...waivers(located, now),
+    ...wideWaivers(located),
+    ...identities(located),
+  ]
+    .map(({ path, ...finding }): Warning => ({ ...finding, ...located.place(path) }))
+    .sort((a, b) => a.line - b.line || a.column - b.column)
