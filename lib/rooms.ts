@@ -14,6 +14,7 @@ import { openLocalStore } from './store/local.ts'
 import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
 import { loadTrust } from './trust/load-trust.ts'
+import { npmRegistry } from './upstream/default-registry.ts'
 import { openUpstream } from './upstream/open-upstream.ts'
 import type { UpstreamOutcome } from './upstream/options.ts'
 import type { Upstream } from './upstream/upstream.ts'
@@ -98,7 +99,10 @@ const examinerFor = async (
   })
   const { workers, timeout } = settings.verification
   const limits = { ...tarballLimits, unpacked: settings.limits.unpacked }
-  return openExaminer({ trust, workers, timeout, limits })
+  // keys from a file do not say whose they are: publish attestations may name this upstream, or npm,
+  // whose packages mirrors serve
+  const registries = [upstream.url, npmRegistry]
+  return openExaminer({ trust, registries, workers, timeout, limits })
 }
 
 /** When a part fails to open, those opened before it are closed. */

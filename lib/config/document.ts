@@ -130,7 +130,12 @@ export const parseLocated = (
     const message = `the file has ${text.length} characters; at most ${MAX_TEXT} are read`
     throw complaintsError(code, [{ file, line: 1, column: 1, message }])
   }
-  const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true })
+  const doc = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    logLevel: 'silent',
+    uniqueKeys: true,
+  })
   const placeOf = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(line, 1), column: Math.max(col, 1) }
