@@ -11,4 +11,12 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Run the registry proxy; this is what happens when no command is named.',
     load: async () => (await import('./serve.ts')).serve,
   },
+  why: {
+    summary: 'Explain why a version is served or refused, and what would admit it.',
+    load: async () => (await import('./why.ts')).why,
+  },
+  policy: {
+    summary: 'Check policy files, compare them and test them, before they are in force.',
+    load: async () => (await import('./policy.ts')).policy,
+  },
 }

@@ -2,7 +2,17 @@
  * Why a version is let in or not, for people and for JSON: every rule tried, what each requirement
  * wanted and found, who came nearest, and the lines that would admit it where that may be offered.
  */
-import type { AgeClock, Evidence, Fact, JudgeInput, Verdict } from '../types.ts'
+import type {
+  AgeClock,
+  Evidence,
+  Fact,
+  JudgeInput,
+  ManifestAgreement,
+  Provenance,
+  PublishAttestation,
+  RegistrySignature,
+  Verdict,
+} from '../types.ts'
 import { clockFor } from './age.ts'
 import { judgeLayers } from './evaluate.ts'
 import type { FieldComparison, IdentityTrial } from './identity.ts'
@@ -165,15 +175,31 @@ const layerExplanation = (layer: LayerJudgement, input: JudgeInput): LayerExplan
   }
 }
 
-const evidenceSummary = (evidence: Evidence): EvidenceSummary => {
+/** Parts that one verified fact or another has. */
+type Known = Partial<
+  RegistrySignature & PublishAttestation & Provenance & ManifestAgreement & { size: number }
+>
+
+const knownDetail = ({ keyId, builderId, signedAt, compared, size }: Known) => {
+  const parts = [
+    ...(keyId === undefined ? [] : [`by key ${keyId}`]),
+    ...(builderId === undefined ? [] : [`built by ${builderId}`]),
+    ...(signedAt ? [`signed ${signedAt.time} by the word of a ${signedAt.source}`] : []),
+    ...(compared ? [`agrees in ${compared.join(', ')}`] : []),
+    ...(size === undefined ? [] : [`${size} bytes`]),
+  ]
+  return parts.length === 0 ? undefined : parts.join(', ')
+}
+
+export const evidenceSummary = (evidence: Evidence): EvidenceSummary => {
   const { registrySignature, publishAttestation, provenance, manifest, bytes } = evidence
   const facts = { registrySignature, publishAttestation, provenance, manifest, bytes }
   return {
     integrity: evidence.integrity,
-    facts: Object.entries(facts).map(([name, fact]: [string, Fact | undefined]) => {
+    facts: Object.entries(facts).map(([name, fact]: [string, Fact<Known> | undefined]) => {
       if (fact === undefined) return { fact: name, state: 'not looked at yet' }
       const { state } = fact
-      const detail = state === 'verified' ? undefined : fact.detail
+      const detail = state === 'verified' ? knownDetail(fact) : fact.detail
       return { fact: name, state, ...(detail !== undefined && { detail }) }
     }),
     ...(provenance.state === 'verified' && { identity: { ...provenance.identity } }),

@@ -31,22 +31,23 @@ const refWarnings = (identity: IdentityDocument): IdentityWarning[] =>
   })
 
 const missingWarning = (identity: IdentityDocument): IdentityWarning[] => {
-  const { subject, commit } = identity
-  const says = {
-    repositoryId: identity.repositoryId !== undefined,
-    // the subject of a GitHub certificate is workflow@ref; a commit pins what was built at all
-    workflow: identity.workflow !== undefined || subject !== undefined,
-    ref: identity.ref !== undefined || subject?.includes('@') === true || commit !== undefined,
-  }
-  const why = {
-    repositoryId: 'a renamed or deleted repository can be registered by somebody else',
-    workflow: 'any workflow of the repository can sign',
-    ref: 'a build of any branch can sign',
-  }
-  const missing = (['repositoryId', 'workflow', 'ref'] as const).filter(key => !says[key])
+  const { repositoryId, ownerId, workflow, subject, signer, ref, commit } = identity
+  const missing = [
+    // whoever has the owner's number has its repositories' names too
+    repositoryId === undefined && ownerId === undefined
+      ? 'no repositoryId (a renamed or deleted repository can be registered by somebody else)'
+      : '',
+    // the subject of a GitHub certificate is workflow@ref
+    workflow === undefined && subject === undefined && signer === undefined
+      ? 'no workflow (any workflow of the repository can sign)'
+      : '',
+    // a commit pins what was built at all
+    ref === undefined && commit === undefined && subject?.includes('@') !== true
+      ? 'no ref (a build of any branch can sign)'
+      : '',
+  ].filter(text => text !== '')
   if (missing.length === 0) return []
-  const message = `names no ${missing.join(', no ')}: ${missing.map(key => why[key]).join('; ')}`
-  return [{ code: 'wide-identity', message }]
+  return [{ code: 'wide-identity', message: `names ${missing.join(', ')}` }]
 }
 
 const triggerWarnings = ({ trigger, commit }: IdentityDocument): IdentityWarning[] => {
