@@ -45,6 +45,14 @@ export const errorTable = {
   EPOLICY: { status: 500, todo: 'Correct the policy file at the place named.' },
   ETRUST: { status: 500, todo: 'Correct the trust root or key file named.' },
   ESTORE: { status: 500, todo: 'Check that the storage path is writable and has room.' },
+  ESERVER: {
+    status: 502,
+    todo: 'Check that an Attestry server runs at the address given.',
+  },
+  ELOCKFILE: {
+    status: 400,
+    todo: 'Correct the lockfile at the place named, or have its client write it anew.',
+  },
   EUSAGE: { status: 400, todo: 'Run attestry --help for the commands and options.' },
   EINTERNAL: { status: 500, todo: 'This is a defect; the log has the details.' },
 } as const

@@ -44,6 +44,13 @@ export const rooms: Readonly<Record<string, Room>> = {
     },
   },
   'lib/trust/': { imports: words },
+  'lib/lockfile/': {
+    imports: [...words, 'lib/config/document.ts'],
+    never: {
+      modules: /^(node:(http|http2|https|net|tls|dns|dgram)\b|undici$|npm-registry-fetch$)/,
+      why: 'text in, packages out: no network',
+    },
+  },
   'lib/upstream/': { imports: words },
   'lib/store/': {
     imports: words,
