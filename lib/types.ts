@@ -275,7 +275,14 @@ export type TrustMaterial = {
 export type AuditEntry = {
   readonly at: string
   /** Who asked: address and user agent; never a token. */
-  readonly client: { readonly address: string; readonly agent?: string }
+  readonly client: {
+    readonly address: string
+    readonly agent?: string
+    /** The token's name, or who the OIDC token says it is; absent for anonymous clients. */
+    readonly name?: string
+    /** The view it was judged in, where it was one. */
+    readonly view?: string
+  }
   readonly package: PackageId
   readonly integrity?: Integrity
   readonly decision: Decision

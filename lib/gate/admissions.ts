@@ -2,7 +2,6 @@
  * Tarballs: nothing is readable before the verdict. The evidence is judged first (it needs no
  * bytes), the bytes are spooled at the same time, and only what both allow is renamed into place.
  */
-import { LRUCache } from 'lru-cache'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import type { Store } from '../store/store.ts'
@@ -13,6 +12,7 @@ import type { Epochs } from './epochs.ts'
 import { idOf, type EvidenceBook } from './evidence-book.ts'
 import { openFlights } from './flights.ts'
 import type { Judges } from './judge.ts'
+import type { Memory } from './memory.ts'
 import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
 
@@ -27,12 +27,6 @@ export type Admission = {
 /** What was admitted once, in the collection `pin`: the bytes this version means, for ever. */
 export type Pin = { readonly integrity: Integrity; readonly size: number; readonly at: string }
 
-type Remembered = {
-  readonly admission: Admission
-  readonly epoch: number
-  readonly changesAt: number
-}
-
 export type AdmissionsOptions = {
   readonly store: Store
   readonly packages: Packages
@@ -42,6 +36,9 @@ export type AdmissionsOptions = {
   readonly epochs: Epochs
   readonly upstreamFor: (name: string) => Upstream
   readonly now: () => Date
+  /** Shared with others, whose `key` is another. */
+  readonly memory: Pick<Memory, 'hot'>
+  readonly key: string
 }
 
 const NO_BYTES: Integrity = 'sha512-'
@@ -57,7 +54,8 @@ const repinned = (pinned: Integrity, claimed: Integrity): Fact<never> => ({
 
 export const openAdmissions = (options: AdmissionsOptions) => {
   const { store, packages, book, judges, examinerFor, epochs, upstreamFor, now } = options
-  const hot = new LRUCache<string, Remembered>({ max: 50_000 })
+  const { hot } = options.memory
+  const hotKey = (id: PackageId) => `${options.key} ${idOf(id)}`
   const flight = openFlights<Admission>()
 
   const find = async ({ name, version }: PackageId) => {
@@ -165,7 +163,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     const checked = verdict.reasons.every(({ code }) => code !== 'EVIDENCE_UNAVAILABLE')
     if (admission.blob && checked) {
       const changesAt = verdict.changesAt ? Date.parse(verdict.changesAt) : Infinity
-      hot.set(idOf(id), { admission: { ...admission, remembered: true }, epoch, changesAt })
+      hot.set(hotKey(id), { admission: { ...admission, remembered: true }, epoch, changesAt })
     }
     return admission
   }
@@ -173,14 +171,13 @@ export const openAdmissions = (options: AdmissionsOptions) => {
   return {
     /** The verdict on a version and, when allowed, the bytes it means. */
     admit: async (id: PackageId): Promise<Admission> => {
-      const key = idOf(id)
-      const known = hot.get(key)
+      const known = hot.get(hotKey(id))
       if (known && known.epoch === epochs.of(id.name) && now().getTime() < known.changesAt) {
         return known.admission
       }
-      return flight(key, () => admit(id))
+      return flight(idOf(id), () => admit(id))
     },
     /** The blob was gone when it was to be read (evicted): forget that it is here. */
-    forget: (id: PackageId): boolean => hot.delete(idOf(id)),
+    forget: (id: PackageId): boolean => hot.delete(hotKey(id)),
   }
 }

@@ -4,26 +4,27 @@
  */
 import { AttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
-import { policyDigest } from '../policy/digest.ts'
 import { upstreamFor as reservedFor } from '../policy/namespace.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Store } from '../store/store.ts'
 import type { AuditEntry, Integrity, PackageId, Verdict } from '../types.ts'
 import type { DocumentAnswer, Upstream } from '../upstream/upstream.ts'
-import { openAdmissions, type Admission } from './admissions.ts'
-import { openAssessments, type Assessment, type Why } from './assessments.ts'
+import type { Admission } from './admissions.ts'
+import type { Assessment, Why } from './assessments.ts'
 import { openBackground } from './background.ts'
 import type { Manifest } from './claims.ts'
 import type { DistTags } from './dist-tags.ts'
 import { openDocuments } from './documents.ts'
 import { openEpochs } from './epochs.ts'
 import { openEvidenceBook } from './evidence-book.ts'
-import { openJudges, type Standing } from './judge.ts'
+import { openFace, type Shared } from './face.ts'
+import { openLayers } from './layers.ts'
+import { openMemory } from './memory.ts'
 import { openPackages } from './packages.ts'
-import { rewriteManifest, type Form } from './representation.ts'
+import type { Form } from './representation.ts'
 import { openSignatureWatch } from './signature-watch.ts'
-import { openTimelines, type Timeline } from './timeline.ts'
-import { openViews, type ServedPackument } from './views.ts'
+import type { Timeline } from './timeline.ts'
+import type { ServedPackument } from './views.ts'
 
 export type Client = AuditEntry['client']
 
@@ -44,6 +45,8 @@ export type GateOptions = {
   /** One for each upstream, by its name: whose keys count depends on where a package comes from. */
   readonly examiners: ReadonlyMap<string, Examiner>
   readonly policies: readonly Policy[]
+  /** Layers that views add to `policies`, by the view's name. */
+  readonly views?: ReadonlyMap<string, readonly Policy[]>
   /** Where clients reach us; ends with a slash. */
   readonly publicUrl: string
   /** All in milliseconds, but `memory` in bytes. */
@@ -82,7 +85,15 @@ export type Gate = {
   readonly timeline: (name: string) => Promise<Timeline>
   /** Judges without serving: evidence is gathered, bytes are not. `integrity`: what is pinned elsewhere. */
   readonly assess: (id: PackageId, integrity?: Integrity) => Promise<Assessment>
-  /** Puts other policies in force; everything is judged anew from the facts at hand. */
+  /**
+   * The gate as a view has it: the view's layers on top of the others, at this address. It shares
+   * everything but judgement. Throws ECONFIG when there is no such view.
+   */
+  readonly view: (name: string, publicUrl: string) => Gate
+  /**
+   * Puts other policies in force; everything is judged anew from the facts at hand. Of a view: its
+   * own layers only.
+   */
   readonly adopt: (policies: readonly Policy[]) => void
   readonly check: () => Promise<void>
   /** Resolves when background checks have ended; for tests and for closing. */
@@ -90,19 +101,15 @@ export type Gate = {
   readonly close: () => Promise<void>
 }
 
-/** Versions named by dist-tags that are verified ahead of being asked for. */
-const AHEAD = 3
-
 export const openGate = (options: GateOptions): Gate => {
   const { store, upstreams, examiners, publicUrl, cache, observer = {} } = options
   const now = options.now ?? (() => new Date())
-  let inForce = { policies: options.policies, digest: policyDigest(options.policies) }
-  const policies = () => inForce.policies
+  const layers = openLayers(options.policies, options.views)
   const [first] = upstreams.values()
   if (!first) throw new AttestryError('ECONFIG', 'No upstream is configured.')
 
   const upstreamFor = (name: string): Upstream => {
-    const reserved = name === '' ? undefined : reservedFor(policies(), name)
+    const reserved = name === '' ? undefined : reservedFor(layers.all(), name)
     const upstream = reserved === undefined ? first : upstreams.get(reserved)
     if (upstream) return upstream
     const message = `A policy rule reserves ${name} for the upstream ${reserved}, which is not configured.`
@@ -142,112 +149,43 @@ export const openGate = (options: GateOptions): Gate => {
     onChange: epochs.bump,
     ...(observer.onExamined && { onExamined: observer.onExamined }),
   })
-  const judges = openJudges({
-    policies,
-    book,
-    trustOf: upstream => examinerFor(upstream).trust,
-    now,
-  })
-  const views = openViews({ packages, judges, epochs, now, publicUrl, memory: cache.memory })
-  const admissions = openAdmissions({
+  const shared: Shared = {
     store,
     packages,
     book,
-    judges,
-    examinerFor,
+    documents,
     epochs,
+    signatures,
+    background,
+    memory: openMemory(cache.memory),
     upstreamFor,
+    examinerFor,
     now,
-  })
-
-  /** Verifies what the dist-tags name, so that the tarball request finds its facts ready. */
-  const verifyAhead = ({ index, refused }: Standing) => {
-    const tagged = new Set(Object.values(index.distTags).slice(0, AHEAD))
-    for (const version of tagged) {
-      const claims = index.versions.get(version)
-      const integrity = claims?.integrity
-      if (!claims || !integrity || refused.has(version)) continue
-      if (claims.signatures.length === 0 && !claims.attestations) continue
-      background.add(`${index.name}@${version}`, async () => {
-        await book.gather(index, claims, integrity)
-      })
-    }
+    observer,
   }
 
-  const record = async (id: PackageId, admission: Admission, client: Client) => {
-    const { verdict, remembered } = admission
-    const layer = verdict.layers.find(({ reasons }) => reasons.length > 0) ?? verdict.layers[0]
-    const integrity = admission.blob?.integrity ?? verdict.integrity
-    const entry: AuditEntry = {
-      at: now().toISOString(),
-      client,
-      package: id,
-      ...(integrity && { integrity }),
-      decision: verdict.decision,
-      rule: layer ? `${layer.policy}#${layer.rule}` : 'none',
-      reasons: verdict.reasons,
-      policyDigest: inForce.digest,
-      fresh: !remembered,
-    }
-    observer.onVerdict?.(entry)
-    const written = store.audit.append(entry)
-    // a new verdict is on record before it takes effect; a repeated one need not hold up the bytes
-    if (!remembered) await written
-    else written.catch(error => observer.onError?.('audit', error))
-  }
-
-  const assessments = openAssessments({ packages, book, judges, signatures, policies, now })
-  const timeline = openTimelines({ packages, book, standing: views.standing })
-
-  return {
-    publicUrl,
-    get policyDigest() {
-      return inForce.digest
-    },
-    packument: async (name, form) => {
-      const served = await views.packument(name, form)
-      verifyAhead(served.standing)
-      return served
-    },
-    manifest: async (name, versionOrTag) => {
-      const { index, refused } = await views.standing(name)
-      const tags = await views.distTags(name)
-      const version = index.versions.has(versionOrTag) ? versionOrTag : tags[versionOrTag]
-      if (version === undefined) {
-        throw new AttestryError(
-          'ENOTFOUND',
-          `${name} has no version or dist-tag ${versionOrTag}.`,
-        )
-      }
-      const verdict = refused.get(version)
-      if (verdict) return { refused: verdict }
-      const manifest = await packages.manifest(index, version)
-      return { manifest: rewriteManifest(manifest, name, version, { publicUrl }) }
-    },
-    distTags: views.distTags,
-    tarball: async (id, client) => {
-      const admission = await admissions.admit(id)
-      await record(id, admission, client)
-      return admission
-    },
-    openBlob: (integrity: Integrity, range) => store.blobs.open(integrity, range),
-    getBlob: integrity => store.blobs.get(integrity),
-    forget: id => {
-      admissions.forget(id)
-    },
-    attestations: documents.attestations,
-    keys: documents.keys,
-    why: assessments.why,
-    timeline,
-    assess: assessments.assess,
-    adopt: next => {
-      inForce = { policies: next, digest: policyDigest(next) }
-      epochs.bumpAll()
-    },
+  const made = new Map<string, Gate>()
+  const common = {
     check: () => store.check(),
     idle: background.idle,
-    close: async () => {
-      await background.close()
+    close: background.close,
+    view: (name: string, at: string): Gate => {
+      const key = `${name} ${at}`
+      const gate = made.get(key) ?? gateOf(at, name)
+      made.set(key, gate)
+      return gate
     },
   }
+
+  const gateOf = (at: string, view?: string): Gate => {
+    const policies = layers.of(view)
+    const face = openFace(shared, { view, policies, publicUrl: at })
+    const adopt = (next: readonly Policy[]) => {
+      layers.adopt(next, view)
+      epochs.bumpAll()
+    }
+    return Object.assign(face, common, { adopt })
+  }
+
+  return gateOf(publicUrl)
 }

@@ -2,11 +2,11 @@
  * Packuments as clients see them: the standing of every version and the finished bytes of each
  * form, made once and sent until something they rest on changes.
  */
-import { LRUCache } from 'lru-cache'
 import type { DistTags } from './dist-tags.ts'
 import type { Epochs } from './epochs.ts'
 import { openFlights } from './flights.ts'
 import type { Judges, Standing } from './judge.ts'
+import type { Made, Memory } from './memory.ts'
 import { repointDistTags } from './dist-tags.ts'
 import type { Packages } from './packages.ts'
 import type { PackageIndex } from './package-index.ts'
@@ -18,11 +18,10 @@ export type ViewsOptions = {
   readonly epochs: Epochs
   readonly now: () => Date
   readonly publicUrl: string
-  /** Bytes of finished representations held in memory. */
-  readonly memory: number
+  /** Shared with others, whose `key` is another. */
+  readonly memory: Memory
+  readonly key: string
 }
-
-type Made<T> = { readonly value: T; readonly epoch: number; readonly raw: string }
 
 export type Views = ReturnType<typeof openViews>
 
@@ -38,13 +37,9 @@ export const openViews = ({
   epochs,
   now,
   publicUrl,
-  memory,
+  memory: { standings, finished },
+  key,
 }: ViewsOptions) => {
-  const standings = new LRUCache<string, Made<Standing>>({ max: 5_000 })
-  const finished = new LRUCache<string, Made<Representation> & { until: number }>({
-    maxSize: memory,
-    sizeCalculation: ({ value }) => value.gzip.length + 500,
-  })
   const judging = openFlights<Made<Standing>>()
   const building = openFlights<Representation>()
 
@@ -52,7 +47,7 @@ export const openViews = ({
     made !== undefined && made.epoch === epochs.of(index.name) && made.raw === index.raw
 
   const standingOf = async (index: PackageIndex): Promise<Made<Standing>> => {
-    const have = standings.get(index.name)
+    const have = standings.get(`${key} ${index.name}`)
     if (have && current(have, index) && now().getTime() < have.value.changesAt) return have
     const epoch = epochs.of(index.name)
     const made = await judging(`${index.name} ${index.raw} ${epoch}`, async () => ({
@@ -60,7 +55,7 @@ export const openViews = ({
       epoch,
       raw: index.raw,
     }))
-    standings.set(index.name, made)
+    standings.set(`${key} ${index.name}`, made)
     return made
   }
 
@@ -69,7 +64,7 @@ export const openViews = ({
     const packument = await packages.packument(index)
     const value = await buildRepresentation(packument, standing, form, { publicUrl })
     const made = { value, epoch, raw: index.raw, until: standing.changesAt }
-    finished.set(`${form} ${index.name}`, made)
+    finished.set(`${key} ${form} ${index.name}`, made)
     return value
   }
 
@@ -79,7 +74,7 @@ export const openViews = ({
 
     packument: async (name: string, form: Form): Promise<ServedPackument> => {
       const index = await packages.get(name)
-      const have = finished.get(`${form} ${name}`)
+      const have = finished.get(`${key} ${form} ${name}`)
       const { value: standing } = await standingOf(index)
       const fits = have && current(have, index) && now().getTime() < have.until
       const representation = fits

@@ -1,0 +1,162 @@
+/**
+ * The judging half of the gate, made once for each view and address: the same packages and facts
+ * as all others, its own policies, verdicts and finished answers.
+ */
+import { AttestryError } from '../errors.ts'
+import type { Examiner } from '../evidence/examiner.ts'
+import { policyDigest } from '../policy/digest.ts'
+import type { Policy } from '../policy/policy.ts'
+import type { Store } from '../store/store.ts'
+import type { AuditEntry, PackageId } from '../types.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { openAdmissions, type Admission } from './admissions.ts'
+import { openAssessments } from './assessments.ts'
+import type { Background } from './background.ts'
+import type { Documents } from './documents.ts'
+import type { Epochs } from './epochs.ts'
+import type { EvidenceBook } from './evidence-book.ts'
+import type { Client, Gate, GateObserver } from './gate.ts'
+import { openJudges, type Standing } from './judge.ts'
+import type { Memory } from './memory.ts'
+import type { Packages } from './packages.ts'
+import { rewriteManifest } from './representation.ts'
+import type { SignatureWatch } from './signature-watch.ts'
+import { openTimelines } from './timeline.ts'
+import { openViews } from './views.ts'
+
+/** What all faces of a gate have in common. */
+export type Shared = {
+  readonly store: Store
+  readonly packages: Packages
+  readonly book: EvidenceBook
+  readonly documents: Documents
+  readonly epochs: Epochs
+  readonly signatures: SignatureWatch
+  readonly background: Background
+  readonly memory: Memory
+  readonly upstreamFor: (name: string) => Upstream
+  readonly examinerFor: (upstream: string) => Examiner
+  readonly now: () => Date
+  readonly observer: GateObserver
+}
+
+export type FaceOptions = {
+  /** The view's name; absent for those who have none. */
+  readonly view?: string | undefined
+  /** Those in force now, the same array as long as they are the same. */
+  readonly policies: () => readonly Policy[]
+  /** Where these clients reach us; ends with a slash. */
+  readonly publicUrl: string
+}
+
+export type Face = Omit<Gate, 'view' | 'adopt' | 'check' | 'idle' | 'close'>
+
+/** Versions named by dist-tags that are verified ahead of being asked for. */
+const AHEAD = 3
+
+export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOptions): Face => {
+  const { store, packages, book, documents, epochs, signatures, memory, now, observer } = shared
+  const { upstreamFor, examinerFor } = shared
+  const key = `${view ?? ''} ${publicUrl}`
+  const judges = openJudges({
+    policies,
+    book,
+    trustOf: upstream => examinerFor(upstream).trust,
+    now,
+  })
+  const views = openViews({ packages, judges, epochs, now, publicUrl, memory, key })
+  const admissions = openAdmissions({
+    store,
+    packages,
+    book,
+    judges,
+    examinerFor,
+    epochs,
+    upstreamFor,
+    now,
+    memory,
+    key,
+  })
+
+  /** Verifies what the dist-tags name, so that the tarball request finds its facts ready. */
+  const verifyAhead = ({ index, refused }: Standing) => {
+    const tagged = new Set(Object.values(index.distTags).slice(0, AHEAD))
+    for (const version of tagged) {
+      const claims = index.versions.get(version)
+      const integrity = claims?.integrity
+      if (!claims || !integrity || refused.has(version)) continue
+      if (claims.signatures.length === 0 && !claims.attestations) continue
+      shared.background.add(`${index.name}@${version}`, async () => {
+        await book.gather(index, claims, integrity)
+      })
+    }
+  }
+
+  const record = async (id: PackageId, admission: Admission, client: Client) => {
+    const { verdict, remembered } = admission
+    const layer = verdict.layers.find(({ reasons }) => reasons.length > 0) ?? verdict.layers[0]
+    const integrity = admission.blob?.integrity ?? verdict.integrity
+    const entry: AuditEntry = {
+      at: now().toISOString(),
+      client: { ...client, ...(view !== undefined && { view }) },
+      package: id,
+      ...(integrity && { integrity }),
+      decision: verdict.decision,
+      rule: layer ? `${layer.policy}#${layer.rule}` : 'none',
+      reasons: verdict.reasons,
+      policyDigest: policyDigest(policies()),
+      fresh: !remembered,
+    }
+    observer.onVerdict?.(entry)
+    const written = store.audit.append(entry)
+    // a new verdict is on record before it takes effect; a repeated one need not hold up the bytes
+    if (!remembered) await written
+    else written.catch(error => observer.onError?.('audit', error))
+  }
+
+  const assessments = openAssessments({ packages, book, judges, signatures, policies, now })
+  const timeline = openTimelines({ packages, book, standing: views.standing })
+
+  return {
+    publicUrl,
+    get policyDigest() {
+      return policyDigest(policies())
+    },
+    packument: async (name, form) => {
+      const served = await views.packument(name, form)
+      verifyAhead(served.standing)
+      return served
+    },
+    manifest: async (name, versionOrTag) => {
+      const { index, refused } = await views.standing(name)
+      const tags = await views.distTags(name)
+      const version = index.versions.has(versionOrTag) ? versionOrTag : tags[versionOrTag]
+      if (version === undefined) {
+        throw new AttestryError(
+          'ENOTFOUND',
+          `${name} has no version or dist-tag ${versionOrTag}.`,
+        )
+      }
+      const verdict = refused.get(version)
+      if (verdict) return { refused: verdict }
+      const manifest = await packages.manifest(index, version)
+      return { manifest: rewriteManifest(manifest, name, version, { publicUrl }) }
+    },
+    distTags: views.distTags,
+    tarball: async (id, client) => {
+      const admission = await admissions.admit(id)
+      await record(id, admission, client)
+      return admission
+    },
+    openBlob: (integrity, range) => store.blobs.open(integrity, range),
+    getBlob: integrity => store.blobs.get(integrity),
+    forget: id => {
+      admissions.forget(id)
+    },
+    attestations: documents.attestations,
+    keys: documents.keys,
+    why: assessments.why,
+    timeline,
+    assess: assessments.assess,
+  }
+}

@@ -1,0 +1,27 @@
+/** What is held of verdicts and finished answers: one bound over all views, so that more views cost no more memory. */
+import { LRUCache } from 'lru-cache'
+import type { Admission } from './admissions.ts'
+import type { Standing } from './judge.ts'
+import type { Representation } from './representation.ts'
+
+/** Made from one revision of a packument, at one epoch of what verdicts rest on. */
+export type Made<T> = { readonly value: T; readonly epoch: number; readonly raw: string }
+
+/** A verdict that holds until something it rests on changes, or time does. */
+export type Remembered = {
+  readonly admission: Admission
+  readonly epoch: number
+  readonly changesAt: number
+}
+
+export type Memory = ReturnType<typeof openMemory>
+
+/** `bytes`: finished representations. Keys begin with the view they belong to. */
+export const openMemory = (bytes: number) => ({
+  standings: new LRUCache<string, Made<Standing>>({ max: 5_000 }),
+  finished: new LRUCache<string, Made<Representation> & { readonly until: number }>({
+    maxSize: bytes,
+    sizeCalculation: ({ value }) => value.gzip.length + 500,
+  }),
+  hot: new LRUCache<string, Remembered>({ max: 50_000 }),
+})
