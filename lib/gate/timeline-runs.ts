@@ -114,7 +114,9 @@ export const runsOf = (entries: readonly TimelineEntry[]): readonly TimelineRun[
 }
 
 /** A run to show, or how many runs and versions are left out in its place. */
-export type ShownRun = TimelineRun | { readonly runs: number; readonly versions: number }
+export type ShownRun =
+  | { readonly run: TimelineRun }
+  | { readonly run?: never; readonly runs: number; readonly versions: number }
 
 /** The newest `most` runs and the one that `version` is in; what is left out is counted. */
 export const shownRuns = (
@@ -132,7 +134,7 @@ export const shownRuns = (
     }
     if (left.runs > 0) shown.push(left)
     left = { runs: 0, versions: 0 }
-    shown.push(run)
+    shown.push({ run })
   }
   return shown
 }

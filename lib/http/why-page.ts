@@ -1,22 +1,13 @@
 /** The page behind the link of every refusal: what was decided, why, and what would change it. */
 import type { Why } from '../gate/assessments.ts'
+import type { Timeline } from '../gate/timeline.ts'
 import { html, type Html } from './html.ts'
+import { WHY_STYLE } from './why-style.ts'
+import { timelineSection } from './why-timeline.ts'
 
 type Layer = Why['layers'][number]
 type Check = Layer['alternatives'][number]['checks'][number]
-
-const STYLE = `
-:root { color-scheme: light dark; --line: #8885; --soft: #8882; --bad: #c5221f; --good: #188038; --warn: #b06000; }
-@media (prefers-color-scheme: dark) { :root { --bad: #f28b82; --good: #81c995; --warn: #fdd663; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.verdict { border-left: .4rem solid; padding: .2rem 1rem; font-size: 1.1rem; }
-.refuse, .bad { color: var(--bad); } .allow, .good { color: var(--good); } .unavailable, .warn { color: var(--warn); }
-table { border-collapse: collapse; width: 100%; } caption { text-align: left; font-weight: 600; padding: .4rem 0; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-th { font-weight: 600; } .key { white-space: nowrap; } code, pre { font: .9em ui-monospace, monospace; }
-pre { background: var(--soft); padding: 1rem; overflow-x: auto; } footer { margin-top: 3rem; opacity: .7; font-size: .85rem; overflow-wrap: anywhere; }
-`
+type Identity = NonNullable<Check['identities']>[number]
 
 const HEADLINE = {
   allow: 'Served: every policy in force allows it.',
@@ -24,139 +15,163 @@ const HEADLINE = {
   unavailable: 'Not served for now: it could not be checked. This is no finding against it.',
 } as const
 
-const FACT_NAMES: Readonly<Record<string, string>> = {
+const NAMES: Readonly<Record<string, string>> = {
   registrySignature: 'Registry signature',
   publishAttestation: 'Publish attestation',
   provenance: 'Provenance',
   manifest: 'Manifest in the tarball',
   bytes: 'Bytes',
+  continuity: 'Continuity',
+  minimumAge: 'Minimum age',
 }
 
-const stateClass = (state: string) =>
-  state === 'verified'
-    ? 'good'
-    : state === 'invalid'
-      ? 'bad'
-      : state === 'unavailable'
-        ? 'warn'
-        : ''
+const STATE_STYLE: Readonly<Record<string, string>> = {
+  verified: 'good',
+  invalid: 'bad',
+  unavailable: 'warn',
+}
 
-const reasonRows = (why: Why): Html =>
-  html` <table>
-    <caption>
-      Reasons
-    </caption>
-    <tr>
-      <th>Code</th>
-      <th>What</th>
-      <th>Wanted</th>
-      <th>Found</th>
-    </tr>
-    ${why.reasons.map(
-      ({ code, message, field, wanted, found }) =>
-        html`<tr>
-          <td class="key"><code>${code}</code>${field ? html`<br />${field}` : undefined}</td>
-          <td>${message}</td>
-          <td>${wanted ? html`<code>${wanted}</code>` : undefined}</td>
-          <td>${found ? html`<code>${found}</code>` : undefined}</td>
-        </tr>`,
-    )}
-  </table>`
+/** The first row; narrow screens hide it and name each cell instead (`data-of`). */
+const head = (...columns: readonly string[]): Html =>
+  html`<tr>
+    ${columns.map(column => html`<th scope="col">${column}</th>`)}
+  </tr>`
 
-const factRows = ({ evidence }: Why): Html =>
-  html` <table>
-      <caption>
-        Evidence
-      </caption>
-      <tr>
-        <th>Claim</th>
-        <th>State</th>
-        <th></th>
-      </tr>
+const code = (text: string | undefined): Html | undefined =>
+  text === undefined ? undefined : html`<code>${text}</code>`
+
+const reasonsSection = ({ reasons }: Why): Html | undefined =>
+  reasons.length === 0
+    ? undefined
+    : html`<h2>Reasons</h2>
+        <table>
+          ${head('Code', 'What', 'Wanted', 'Found')}
+          ${reasons.map(
+            ({ code: id, message, field, wanted, found }) =>
+              html`<tr>
+                <td class="key">${code(id)}${field && html`<br />${field}`}</td>
+                <td>${message}</td>
+                <td data-of="Wanted">${code(wanted)}</td>
+                <td data-of="Found">${code(found)}</td>
+              </tr>`,
+          )}
+        </table>`
+
+const suggestionSection = ({ lines, addTo, advice, decision, reasons }: Why) => {
+  if (decision === 'allow' && reasons.length === 0) return undefined
+  const shown =
+    lines === ''
+      ? undefined
+      : html`<p>Under <code>rules:</code> of ${addTo.join(', ')}, before the others:</p>
+          <pre>${lines}</pre>`
+  return html`<h2>What would admit it</h2>
+    <p>${advice}</p>
+    ${shown}`
+}
+
+const evidenceSection = ({ evidence }: Why): Html =>
+  html`<h2>Evidence</h2>
+    <table>
+      ${head('Claim', 'State', 'Detail')}
       ${evidence.facts.map(
         ({ fact, state, detail }) =>
           html`<tr>
-            <td>${FACT_NAMES[fact] ?? fact}</td>
-            <td class="${stateClass(state)}">${state}</td>
+            <th scope="row">${NAMES[fact] ?? fact}</th>
+            <td class="${STATE_STYLE[state]}">${state}</td>
             <td>${detail}</td>
           </tr>`,
       )}
     </table>
-    <p>For the bytes <code>${evidence.integrity}</code></p>`
+    <p>For the bytes <code>${evidence.integrity}</code></p>
+    ${
+      evidence.identity &&
+      html`<h3>Who signed, by the certificate</h3>
+        <table>
+          ${Object.entries(evidence.identity).map(
+            ([field, value]) =>
+              html`<tr>
+                <th scope="row">${field}</th>
+                <td><code>${value}</code></td>
+              </tr>`,
+          )}
+        </table>`
+    }`
 
-const identityRows = ({ evidence }: Why): Html | undefined =>
-  evidence.identity &&
-  html`<table>
-    <caption>
-      Who signed, by the certificate
-    </caption>
-    ${Object.entries(evidence.identity).map(
-      ([field, value]) =>
-        html`<tr>
-          <th>${field}</th>
-          <td><code>${value}</code></td>
-        </tr>`,
+const isSame = (a: Identity, b: Identity | undefined) =>
+  a.name === b?.name && a.line === b?.line
+
+const identityItem = (identity: Identity, { nearestMiss, policy }: Layer): Html => {
+  const { name, line, matched, fields } = identity
+  const nearest = !matched && nearestMiss !== undefined && isSame(identity, nearestMiss)
+  const differing = fields.filter(field => !field.ok)
+  return html`<li>
+    <b>${name ?? 'an identity written in the rule'}</b
+    >${line && html` (${policy}:${line})`}${nearest ? ', the nearest miss' : undefined}${matched ? ': matches' : undefined}
+    ${differing.map(
+      ({ field, wanted, found }) =>
+        html`<br />${field}: wanted ${code(wanted)}, found ${code(found ?? 'nothing')}`,
     )}
-  </table>`
+  </li>`
+}
 
-const checkRow = ({ what, wanted, found, ok, identities }: Check): Html =>
-  html`<tr>
-    <td class="key">${FACT_NAMES[what] ?? what}</td>
-    <td>${wanted}</td>
-    <td>
-      ${found}${identities?.map(
-        ({ name, fields }) =>
-          html`<br />${name ? html`<b>${name}</b>: ` : undefined}${fields
-              .filter(field => !field.ok)
-              .map(
-                field =>
-                  html`<br />${field.field}: wanted <code>${field.wanted}</code>, found
-                    <code>${field.found ?? 'nothing'}</code>`,
-              )}`,
-      )}
-    </td>
-    <td class="${ok ? 'good' : 'bad'}">${ok ? 'ok' : 'not met'}</td>
+const checkRow = (check: Check, layer: Layer): Html => {
+  const { what, wanted, found, ok, identities } = check
+  const list =
+    identities &&
+    html`<ul>
+      ${identities.map(tried => identityItem(tried, layer))}
+    </ul>`
+  return html`<tr>
+    <th scope="row">${NAMES[what] ?? what}</th>
+    <td data-of="Wanted">${wanted}</td>
+    <td data-of="Found">${found}${list}</td>
+    <td class="key ${ok ? 'good' : 'bad'}">${ok ? 'ok' : 'not met'}</td>
   </tr>`
+}
+
+const waiverLine = ({ waiver }: Layer): Html | undefined =>
+  waiver &&
+  html`<p>
+    Waived:
+    ${waiver.reason}${waiver.by && html`, by ${waiver.by}`}${waiver.until && html`, until ${waiver.until}`}.
+  </p>`
+
+const alternativeSection = (layer: Layer, at: number): Html => {
+  const { alternatives, age } = layer
+  const { checks = [], counts, ok } = alternatives[at] ?? {}
+  const nearest =
+    counts === true ? (ok === true ? ', which holds' : ', which comes nearest') : ''
+  const title =
+    alternatives.length === 1 ? 'Wanted and found' : `Alternative ${at + 1}${nearest}`
+  return html`<h3>${title}</h3>
+    <table>
+      ${head('Of', 'Wanted', 'Found', '')}
+      ${[...checks, ...(age ? [age] : [])].map(check => checkRow(check, layer))}
+    </table>`
+}
 
 const layerSection = (layer: Layer): Html =>
-  html` <h2>Policy ${layer.policy} <small>(${layer.mode})</small></h2>
+  html`<h2>Policy ${layer.policy} <small>(${layer.mode})</small></h2>
     <ol>
       ${layer.tried.map(
-        ({ rule, line, why }) =>
-          html`<li>
-            <b>${rule}</b>${line ? html` (${layer.policy}:${line})` : undefined}: ${why}
+        ({ rule, line, why, matched }) =>
+          html`<li class="${matched ? 'here' : ''}">
+            <b>${rule}</b>${line && html` (${layer.policy}:${line})`}:
+            ${why}${matched ? '; it governs' : undefined}
           </li>`,
       )}
     </ol>
-    ${layer.waiver && html`<p>Waived: ${layer.waiver.reason}${layer.waiver.by && html`, by ${layer.waiver.by}`}${layer.waiver.until && html`, until ${layer.waiver.until}`}.</p>`}
-    ${layer.alternatives.map(
-      ({ checks }) =>
-        html`<table>
-          <caption>
-            Wanted and found
-          </caption>
-          <tr>
-            <th>Of</th>
-            <th>Wanted</th>
-            <th>Found</th>
-            <th></th>
-          </tr>
-          ${[...checks, ...(layer.age ? [layer.age] : [])].map(checkRow)}
-        </table>`,
-    )}`
+    ${waiverLine(layer)} ${layer.alternatives.map((_, at) => alternativeSection(layer, at))}`
 
-const suggestion = ({ lines, addTo, advice, decision }: Why): Html | undefined =>
-  decision === 'allow'
-    ? undefined
-    : html`<h2>What would admit it</h2>
-        <p>${advice}</p>
-        ${
-          lines &&
-          html`<p>Under <code>rules:</code> of ${addTo.join(', ')}, before the others:</p>
-            <pre>${lines}</pre>`
-        }`
+const footer = ({ upstream, clock, policyDigest, evidence, changesAt }: Why): Html =>
+  html`<footer>
+    Upstream ${upstream} &middot;
+    ${clock && html`public since ${clock.time} (by ${clock.source}) &middot; `}policy
+    ${policyDigest.slice(0, 12)} &middot; trust
+    ${evidence.trust.slice(0, 12)}${changesAt && html` &middot; changes at ${changesAt}`}
+  </footer>`
 
-export const whyPage = (why: Why): Html => {
+export const whyPage = (why: Why, timeline: Timeline): Html => {
   const id = `${why.package.name}@${why.package.version}`
   return html`<!doctype html>
     <html lang="en">
@@ -165,25 +180,16 @@ export const whyPage = (why: Why): Html => {
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>${id}: ${why.decision}</title>
         <style>
-          ${{ html: STYLE }}
+          ${{ html: WHY_STYLE }}
         </style>
       </head>
       <body>
         <h1>${id}</h1>
         <p class="verdict ${why.decision}">${HEADLINE[why.decision]}</p>
-        ${why.notes.map(note => html`<p class="warn">${note}</p>`)}
-        ${why.reasons.length > 0 ? reasonRows(why) : undefined} ${suggestion(why)}
-        ${why.layers.map(layerSection)} ${factRows(why)} ${identityRows(why)}
-        <footer>
-          Upstream ${why.upstream} &middot;
-          ${
-            why.clock && html`public since ${why.clock.time} (by ${why.clock.source}) &middot; `
-          }policy
-          ${why.policyDigest.slice(0, 12)} &middot; trust
-          ${why.evidence.trust.slice(0, 12)}${
-            why.changesAt && html` &middot; changes at ${why.changesAt}`
-          }
-        </footer>
+        ${why.notes.map(note => html`<p class="warn">${note}</p>`)} ${reasonsSection(why)}
+        ${suggestionSection(why)} ${evidenceSection(why)}
+        ${timelineSection(timeline, why.package.version)} ${why.layers.map(layerSection)}
+        ${footer(why)}
       </body>
     </html>`
 }

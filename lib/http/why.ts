@@ -10,12 +10,13 @@ const PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancest
 
 export const sendWhy = async (ctx: Context, gate: Gate, id: PackageId): Promise<void> => {
   const why = await gate.why(id)
+  const timeline = await gate.timeline(id.name)
   ctx.vary('accept')
-  if (ctx.accepts('json', 'html') !== 'html') return sendJson(ctx, 200, why)
+  if (ctx.accepts('json', 'html') !== 'html') return sendJson(ctx, 200, { ...why, timeline })
   ctx.status = 200
   ctx.set('cache-control', 'no-store')
   ctx.set('content-security-policy', PAGE_POLICY)
   ctx.set('x-content-type-options', 'nosniff')
   ctx.type = 'text/html; charset=utf-8'
-  ctx.body = whyPage(why).html
+  ctx.body = whyPage(why, timeline).html
 }

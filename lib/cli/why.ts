@@ -1,0 +1,95 @@
+/** `attestry why`: the verdict on one version with everything it rests on. */
+import { AttestryError } from '../errors.ts'
+import { isPackageName } from '../http/route.ts'
+import type { Decision, PackageId } from '../types.ts'
+import type { Io, Run } from './io.ts'
+import { openSession, sessionJack, type SessionValues } from './session.ts'
+import { lookOf } from './why/look.ts'
+import { askServer, type Explained } from './why/remote.ts'
+import { whyText } from './why/report.ts'
+
+const options = () =>
+  sessionJack(
+    'attestry why <package>[@version or dist-tag] [options]',
+    'Explain why a version is served or refused: reasons, rules tried, evidence, publishers, and what would admit it. Without a version: latest.',
+  )
+    .opt({
+      server: { hint: 'url', description: 'Ask the Attestry that runs there instead.' },
+    })
+    .flag({ json: { description: 'Print JSON: what /-/attestry/why/ answers.' } })
+
+/** As in a dist-tag or a version; what is neither is told before anybody is asked. */
+const TAG = /^[0-9a-z][0-9a-z.+\-_]*$/i
+
+/** `name`, `name@version` or `name@dist-tag`. Throws EUSAGE. */
+export const specOf = (text: string): PackageId => {
+  const at = text.indexOf('@', 1)
+  const [name, version] = at < 0 ? [text, 'latest'] : [text.slice(0, at), text.slice(at + 1)]
+  if (!isPackageName(name))
+    throw new AttestryError('EUSAGE', `${JSON.stringify(name)} is no package name`)
+  if (!TAG.test(version))
+    throw new AttestryError(
+      'EUSAGE',
+      `${JSON.stringify(version)} is neither a version nor a dist-tag; wanted one exactly`,
+    )
+  return { name, version }
+}
+
+const EXIT: Readonly<Record<Decision, number>> = { allow: 0, refuse: 1, unavailable: 2 }
+
+const explainHere = async (
+  values: SessionValues,
+  io: Io,
+  id: PackageId,
+): Promise<Explained> => {
+  const { gate, close } = await openSession(values, io)
+  try {
+    const why = await gate.why(id)
+    return { ...why, timeline: await gate.timeline(id.name) }
+  } finally {
+    await close()
+  }
+}
+
+const OWN = ['config', 'storage', 'upstream', 'policy'] as const
+
+export const why: Run = async (args, io) => {
+  const command = options()
+  const { values, positionals } = command.parse([...args])
+  if (values.help) {
+    io.stdout.write(command.usage())
+    return 0
+  }
+  const [spec, ...more] = positionals
+  if (spec === undefined || more.length > 0)
+    throw new AttestryError(
+      'EUSAGE',
+      `why wants one package, as in name@version; found ${positionals.length}`,
+    )
+  const id = specOf(spec)
+  const { server } = values
+  const idle = OWN.find(option => server !== undefined && values[option] !== undefined)
+  if (idle !== undefined)
+    throw new AttestryError(
+      'EUSAGE',
+      `--${idle} means nothing with --server, which has its own`,
+    )
+
+  const waiting = io.stderr.isTTY === true
+  if (waiting) io.stderr.write(`looking at ${id.name} and its publishers ...`)
+  let explained: Explained
+  try {
+    explained =
+      server === undefined ? await explainHere(values, io, id) : await askServer(server, id)
+  } finally {
+    // the whole line goes
+    if (waiting) io.stderr.write('\r\u001b[2K')
+  }
+  const { timeline, ...said } = explained
+  io.stdout.write(
+    values.json
+      ? `${JSON.stringify(explained, null, 2)}\n`
+      : whyText(said, timeline, lookOf(io)),
+  )
+  return EXIT[explained.decision]
+}
