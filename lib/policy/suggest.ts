@@ -10,6 +10,7 @@ import { showDuration } from './duration.ts'
 import { judgeLayers } from './evaluate.ts'
 import type { LayerJudgement } from './layer.ts'
 import { parsePolicy } from './parse.ts'
+import { pinnedFields } from './pin.ts'
 import type { Policy, Presence, Requirement } from './policy.ts'
 import { isDefinite } from './reason.ts'
 
@@ -33,31 +34,6 @@ const strongest = (all: readonly Presence[]): Presence =>
 const factsOf = (evidence: Evidence) => {
   const { bytes, registrySignature, publishAttestation, provenance, manifest } = evidence
   return [bytes, registrySignature, publishAttestation, provenance, manifest]
-}
-
-/** Fields worth pinning: who it is, and from where it was built; not what differs with each build. */
-const pinned = (
-  identity: Identity,
-  version: string,
-): readonly (readonly [string, string])[] => {
-  const { issuer, subject, repository, repositoryId, ownerId, workflow } = identity
-  const { ref, trigger, runner, environment } = identity
-  const tag = ref?.startsWith('refs/tags/') && ref.split(version).length === 2
-  const fields = {
-    issuer,
-    ...(repository === undefined && repositoryId === undefined && { subject }),
-    repository,
-    repositoryId,
-    ownerId,
-    workflow,
-    ref: tag ? ref?.replace(version, () => '{version}') : ref,
-    trigger,
-    runner,
-    environment,
-  }
-  return Object.entries(fields).flatMap(([key, value]) =>
-    value === undefined ? [] : [[key, value] as const],
-  )
 }
 
 /** What the layer asked for; where its rule asks for nothing, what its defaults do. */
@@ -90,7 +66,9 @@ const identityRule = (
     `      publishAttestation: ${strongest(asked.map(r => r.publishAttestation))}`,
     `      manifest: ${manifests.includes('if-present') ? 'if-present' : 'ignore'}`,
     '      provenance:',
-    ...pinned(identity, id.version).map(([key, value]) => `        ${key}: ${quoted(value)}`),
+    ...Object.entries(pinnedFields(identity, id.version)).map(
+      ([key, value]) => `        ${key}: ${quoted(value)}`,
+    ),
     `    minimumAge: ${age === 0 ? 'off' : showDuration(age)}`,
     '',
   ].join('\n')
