@@ -3,6 +3,7 @@ import { AttestryError, isAttestryError } from '../errors.ts'
 import { documentEncodings } from './body.ts'
 import { takeDocument, type Document } from './documents.ts'
 import { faultOf, upstreamError } from './faults.ts'
+import { openForward } from './forward.ts'
 import {
   authorizationOf,
   timeoutsOf,
@@ -132,6 +133,16 @@ export const openUpstream = (options: UpstreamOptions): Upstream => {
         if (!streaming) deadline.clear()
       }
     },
+    forward: openForward({
+      upstream: name,
+      base,
+      route,
+      transport,
+      timeouts,
+      ...(authorization !== undefined && { authorization }),
+      report: (outcome, milliseconds) =>
+        onOutcome?.({ upstream: name, request: 'forward', outcome, milliseconds, attempts: 1 }),
+    }),
     close: () => transport.close(),
   }
 }

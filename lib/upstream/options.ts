@@ -14,7 +14,7 @@ export type UpstreamRequest = keyof UpstreamLimits
 /** What became of one call, for metrics: an answer's kind, or the code of the error. */
 export type UpstreamOutcome = {
   readonly upstream: string
-  readonly request: UpstreamRequest
+  readonly request: UpstreamRequest | 'forward'
   readonly outcome: 'found' | 'missing' | 'not-modified' | ErrorCode
   /** Until the answer, for tarballs until it begins. */
   readonly milliseconds: number
@@ -56,6 +56,8 @@ export const timeoutsOf = (timeout: number): UpstreamTimeouts => ({
   idle: timeout,
   document: timeout * 4,
   tarball: timeout * 20,
+  // npm itself waits five minutes for a registry to take a package in
+  write: Math.max(timeout * 20, 600_000),
 })
 
 /** The value of the Authorization header, where there are credentials. */

@@ -1,4 +1,5 @@
-/** One GET on the wire: connections, headers, redirects. Knows nothing of packages. */
+/** One request on the wire: connections, headers, redirects. Knows nothing of packages. */
+import type { Readable } from 'node:stream'
 import { getCACertificates } from 'node:tls'
 import { Agent, type Dispatcher } from 'undici'
 import { guardedLookup } from './addresses.ts'
@@ -24,6 +25,8 @@ export type UpstreamTimeouts = {
   readonly document: number
   /** A tarball altogether. */
   readonly tarball: number
+  /** A request passed on with a body: until the answer begins, and altogether. */
+  readonly write: number
 }
 
 export type TransportOptions = {
@@ -44,13 +47,33 @@ export type Reply = {
   readonly body: Dispatcher.ResponseData['body']
 }
 
+/** A request that changes something, or has a body. */
+export type Outgoing = {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: Buffer | Readable
+  /** Milliseconds until the answer begins, in place of the usual. */
+  readonly headersTimeout?: number
+}
+
 export type Transport = {
-  /** Resolves with any answer that is not a redirect; rejects with AttestryError or what undici throws. */
-  get(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Reply>
+  /**
+   * Resolves with any answer that is not a redirect; rejects with AttestryError or what undici
+   * throws. The headers `as` take the place of our own credentials, and go where those may go.
+   */
+  get(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+    as?: Readonly<Record<string, string>>,
+  ): Promise<Reply>
+  /** As it is, with the headers given and no others' credentials. A redirect is an answer. */
+  send(url: URL, outgoing: Outgoing, signal: AbortSignal): Promise<Reply>
   close(): Promise<void>
 }
 
 const redirects = new Set([301, 302, 303, 307, 308])
+export const isRedirect = (status: number): boolean => redirects.has(status)
 
 /** Error and redirect bodies are read this far, to keep the connection. */
 const leftover = 64 * 1024
@@ -84,15 +107,13 @@ export const openTransport = (options: TransportOptions): Transport => {
         ...lookup,
       },
     })
+  const ours: Record<string, string> = authorization === undefined ? {} : { authorization }
   const configured = open({})
   const foreign = open({ lookup: guardedLookup(route.kinds) })
   const [own, guarded] = [configured.compose(identity), foreign.compose(identity)]
 
-  const send = async (
-    url: URL,
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<Reply> => {
+  const send = async (url: URL, outgoing: Outgoing, signal: AbortSignal): Promise<Reply> => {
+    const { method, headers, body: sent, headersTimeout } = outgoing
     const {
       statusCode,
       headers: raw,
@@ -100,9 +121,11 @@ export const openTransport = (options: TransportOptions): Transport => {
     } = await (isConfigured(route, url) ? own : guarded).request({
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
-      method: 'GET',
+      method,
       headers,
       signal,
+      ...(sent !== undefined && { body: sent }),
+      ...(headersTimeout !== undefined && { headersTimeout }),
     })
     // an abort is told through the promise or the reader; nobody may be listening in between
     body.on('error', () => {})
@@ -115,18 +138,16 @@ export const openTransport = (options: TransportOptions): Transport => {
   }
 
   return {
-    get: async (start, headers, signal) => {
+    send,
+    get: async (start, headers, signal, as = ours) => {
       let url = start
       let trusted = true
       for (let hops = 0; ; hops++) {
         // once outside, never again: a redirect back is not our request any more
         trusted &&= mayHoldCredentials(route, url)
-        const reply = await send(
-          url,
-          trusted && authorization !== undefined ? { ...headers, authorization } : headers,
-          signal,
-        )
-        if (!redirects.has(reply.status)) return reply
+        const sent = trusted ? { ...headers, ...as } : headers
+        const reply = await send(url, { method: 'GET', headers: sent }, signal)
+        if (!isRedirect(reply.status)) return reply
         await reply.body.dump({ limit: leftover, signal }).catch(() => reply.body.destroy())
         if (hops === maxRedirects) {
           const asked = { upstream: route.upstream, url: start }

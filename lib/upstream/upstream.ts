@@ -22,6 +22,34 @@ export type TarballAnswer =
     }
   | { readonly kind: 'missing' }
 
+/** A client's request passed on as it is. */
+export type ForwardRequest = {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  /** Below the upstream's url, encoded, with its query; no slash at the beginning. */
+  readonly path: string
+  /** Those worth passing on; credentials among them are dropped. */
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: Buffer | Readable
+  /**
+   * Whose credentials go along: none, our own, or those the client sent. Our own must never go
+   * with a client's write.
+   */
+  readonly credentials:
+    'none' | 'own' | { readonly authorization?: string; readonly otp?: string }
+  /** Largest answer in bytes, and the setting that says so. */
+  readonly limit: { readonly bytes: number; readonly key: string }
+  /** Ends the request, as when the client has gone away. */
+  readonly signal?: AbortSignal
+}
+
+export type ForwardAnswer = {
+  readonly status: number
+  /** Those fit to be passed on: no cookies, nothing about the connection. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Encoded as `content-encoding` says; ends with an error when cut short or too large. */
+  readonly body: Readable
+}
+
 /**
  * All calls throw AttestryError (EUPSTREAM, EUPSTREAMTIMEOUT, EUPSTREAMSIZE, EUPSTREAMAUTH,
  * EUPSTREAMDATA, ELOOP) when the upstream could not answer; `missing` is its own word that the
@@ -37,5 +65,10 @@ export interface Upstream {
   tarball(url: string): Promise<TarballAnswer>
   attestations(id: PackageId): Promise<DocumentAnswer>
   keys(): Promise<DocumentAnswer>
+  /**
+   * Any status is an answer. Redirects are followed for GET only; one for a request with a body is
+   * EUPSTREAMDATA. Asked once: what changes something is not repeated.
+   */
+  forward(request: ForwardRequest): Promise<ForwardAnswer>
   close(): Promise<void>
 }
