@@ -133,7 +133,7 @@ export const openGate = (options: GateOptions): Gate => {
     ttl: cache.packumentTtl,
     staleIfError: cache.staleIfError,
     negativeTtl: cache.negativeTtl,
-    memory: cache.memory,
+    memory: Math.floor(cache.memory / 2),
     onFresh: index => {
       epochs.bump(index.name)
       signatures.saw(index)
@@ -157,7 +157,7 @@ export const openGate = (options: GateOptions): Gate => {
     epochs,
     signatures,
     background,
-    memory: openMemory(cache.memory),
+    memory: openMemory(Math.floor(cache.memory / 2)),
     upstreamFor,
     examinerFor,
     now,
