@@ -17,12 +17,13 @@ import {
   type Source,
 } from './located.ts'
 import type { LockedKind, Lockfile } from './lockfile.ts'
-import { isVersion, splitAt } from './names.ts'
+import { isPackageName, isVersion, splitAt } from './names.ts'
 import { isFileAddress, isGitAddress, packageOf, versionText, type Found } from './package.ts'
 import { openReach, type Asks } from './reach.ts'
 
 /** Names in one key: a longer path is nobody's node_modules. */
 const MAX_PATH = 100
+const MAX_KEY = MAX_PATH * 215
 
 const kindOf = (rest: string): LockedKind => {
   if (rest.startsWith('workspace:')) return 'workspace'
@@ -83,8 +84,8 @@ export const readBun = (source: Source, root: Mapping): Lockfile => {
   for (const [key, { at, value }] of entriesAt(source, root, 'packages')) {
     if (value.kind !== 'list')
       throw source.complaint(value.start, `a ${value.kind}`, 'a list for a package')
-    const names = namesIn(key)
-    if (names.length > MAX_PATH)
+    const names = key.length > MAX_KEY ? [] : namesIn(key)
+    if (names.length === 0 || names.length > MAX_PATH)
       throw source.complaint(at, show(key), `a path of at most ${MAX_PATH} names`)
     const folder = folderAt(top, names)
     folder.key = key
@@ -110,7 +111,8 @@ export const readBun = (source: Source, root: Mapping): Lockfile => {
   }
   const roots = workspaces.map(([path, workspace]) => {
     const name = path === '' ? undefined : textAt(source, workspace, 'name')
-    return asks(name === undefined ? top : folderAt(top, namesIn(name)), workspace)
+    const isNamed = name !== undefined && isPackageName(name)
+    return asks(isNamed ? folderAt(top, namesIn(name)) : top, workspace)
   })
   const flags = openReach(roots, (key: string) => {
     const entry = folders.get(key)

@@ -49,14 +49,21 @@ export type Source = {
 }
 
 export const openSource = (text: string, file: string): Source => {
-  let starts: number[] | undefined
+  let starts: Uint32Array | undefined
   let values = 0
-  const position = (offset: number) => {
-    if (starts === undefined) {
-      starts = [0]
-      for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1))
-        starts.push(at + 1)
+  const lineStarts = () => {
+    let lines = 1
+    for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines++
+    const found = new Uint32Array(lines)
+    let at = 0
+    for (let line = 1; line < lines; line++) {
+      at = text.indexOf('\n', at) + 1
+      found[line] = at
     }
+    return found
+  }
+  const position = (offset: number) => {
+    starts ??= lineStarts()
     let [low, high] = [0, starts.length - 1]
     while (low < high) {
       const middle = (low + high + 1) >> 1

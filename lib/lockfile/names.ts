@@ -48,7 +48,15 @@ export type TarballAddress = {
 }
 
 const layout =
-  /^(https?:\/\/[^/?#\s\\]+\/(?:[^/?#\s\\]+\/)*?)((?:(@[^/?#\s\\]+?)(?:\/|%2f))?([^/?#\s\\@]+)\/-\/([^/?#\s\\]+)\.tgz)(#[^\s]*)?$/i
+  /^(https?:\/\/[^/?#\s\\]+\/(?:[^/?#\s\\]+\/)*?)((?:((?:@|%40)[^/?#\s\\]+?)(?:\/|%2f))?([^/?#\s\\@]+)\/-\/([^/?#\s\\]+)\.tgz)(#[^\s]*)?$/i
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
 
 export const tarballAddress = (address: string): TarballAddress | undefined => {
   // longer ones are no addresses, and the expression looks at every slash
@@ -56,7 +64,8 @@ export const tarballAddress = (address: string): TarballAddress | undefined => {
   const [, base, path, scope, own, file, fragment = ''] = layout.exec(address) ?? []
   if (base === undefined || path === undefined || own === undefined || file === undefined)
     return undefined
-  return { base, path, fragment, name: scope === undefined ? own : `${scope}/${own}`, file }
+  const name = decoded(scope === undefined ? own : `${scope}/${own}`)
+  return { base, path, fragment, name, file: decoded(file) }
 }
 
 /** Whether an address of that layout names this very package version. */

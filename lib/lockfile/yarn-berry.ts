@@ -8,6 +8,9 @@ import type { LockedKind, Lockfile, Span } from './lockfile.ts'
 import { splitAt } from './names.ts'
 import { isFileAddress, isGitAddress, packageOf, versionText } from './package.ts'
 
+/** Longer than any address. */
+const MAX_REFERENCE = 8192
+
 type Locator = {
   readonly kind: LockedKind
   readonly version?: string
@@ -66,6 +69,12 @@ export const readYarnBerry = (source: Source, root: Mapping): Lockfile => {
     const split = resolution === undefined ? undefined : splitAt(resolution)
     if (node === undefined || split === undefined)
       throw source.complaint(node?.start ?? at, 'no locator', 'resolution: name@source')
+    if (split.rest.length > MAX_REFERENCE)
+      throw source.complaint(
+        node.start,
+        show(split.rest),
+        `at most ${MAX_REFERENCE} characters`,
+      )
     const { binding, ...locator } = readReference(source, node.start, split.rest)
     if (locator.resolved === 'workspace:.') return []
     const offset = binding === undefined ? -1 : source.text.indexOf(binding, node.start)

@@ -91,6 +91,7 @@ export const parseYarnText = (source: Source): Mapping => {
       let next = spaces(keys[0]?.end ?? line.start)
       while (text[next] === ',') {
         const key = token(spaces(next + 1), 'a key')
+        source.count(key.start, depth)
         keys.push(key)
         next = spaces(key.end)
       }
