@@ -20,19 +20,30 @@ const otherVariables = new Set([fileVariable, 'ATTESTRY_CORPUS'])
 const isMapping = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** The upstreams that variables can speak of: those in the file, else the default one. */
-const upstreamNames = (raw: unknown): string[] =>
-  isMapping(raw) && isMapping(raw['upstreams']) ? Object.keys(raw['upstreams']) : ['npm']
+/** The names that variables can speak of: those in the file; of upstreams else the default one. */
+const namesAt = (raw: unknown, path: readonly string[]): string[] => {
+  const at = path.reduce<unknown>(
+    (node, part) => (isMapping(node) ? node[part] : undefined),
+    raw,
+  )
+  if (isMapping(at)) return Object.keys(at)
+  return path.length === 1 && path[0] === 'upstreams' ? ['npm'] : []
+}
 
-const pathsFor = (key: SettingKey, names: readonly string[]): string[][] =>
-  key.path.includes('*')
-    ? names.map(name => key.path.map(part => (part === '*' ? name : part)))
-    : [[...key.path]]
+const pathsFor = (key: SettingKey, raw: unknown): string[][] =>
+  key.path.reduce<string[][]>(
+    (paths, part) =>
+      paths.flatMap(path =>
+        part === '*' ? namesAt(raw, path).map(name => [...path, name]) : [[...path, part]],
+      ),
+    [[]],
+  )
 
 /** Text as the key's schema wants it: lists by comma, `file:PATH` as `{ file }`, digits as a number. */
 export const fromText = (key: SettingKey, text: string): unknown => {
   const one = (item: string): unknown => {
     if (key.fileForm && item.startsWith('file:')) return { file: item.slice('file:'.length) }
+    if (key.boolean && /^(true|false)$/.test(item)) return item === 'true'
     return key.number && /^\d{1,15}$/.test(item) ? Number(item) : item
   }
   if (!key.list) return one(text)
@@ -45,10 +56,9 @@ export const readVariables = (
   env: Environment,
   raw: unknown,
 ): { assignments: Assignment[]; complaints: SourcedMessage[] } => {
-  const names = upstreamNames(raw)
   const known = new Map(
     settingKeys.flatMap(key =>
-      pathsFor(key, names).map(path => [variableName(path), { key, path }] as const),
+      pathsFor(key, raw).map(path => [variableName(path), { key, path }] as const),
     ),
   )
   const assignments: Assignment[] = []

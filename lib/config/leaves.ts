@@ -27,6 +27,8 @@ export type LeafInfo = {
   readonly fileForm?: true
   /** From a variable: text of digits is a number. */
   readonly number?: true
+  /** From a variable: `true` and `false`. */
+  readonly boolean?: true
 }
 
 export const leafInfo = z.registry<LeafInfo>()
@@ -94,6 +96,12 @@ export const choice = <const T extends readonly [string, ...string[]]>(
     .enum(values, { error: `wanted one of ${values.join(', ')}` })
     .describe(description)
     .register(leafInfo, { type: values.map(v => `\`${v}\``).join(', ') })
+
+export const flag = (description: string) =>
+  z
+    .boolean({ error: 'wanted true or false' })
+    .describe(description)
+    .register(leafInfo, { type: '`true` or `false`', boolean: true })
 
 export const secret = (description: string) =>
   z
