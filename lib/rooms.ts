@@ -15,6 +15,7 @@ import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
 import { loadTrust } from './trust/load-trust.ts'
 import { npmRegistry } from './upstream/default-registry.ts'
+import { offlineUpstream } from './upstream/offline.ts'
 import { openUpstream } from './upstream/open-upstream.ts'
 import type { UpstreamOutcome } from './upstream/options.ts'
 import type { Upstream } from './upstream/upstream.ts'
@@ -29,6 +30,8 @@ export type RoomsOptions = {
   readonly settings: Settings
   readonly observer?: RoomsObserver
   readonly now?: () => Date
+  /** No upstream is asked for anything: what the store has answers, however old it is. */
+  readonly offline?: boolean
 }
 
 export type Rooms = {
@@ -88,7 +91,8 @@ const upstreamOf = async (
   })
 }
 
-const examinerFor = async (
+/** The examiner that judges what comes from `upstream`. */
+export const examinerFor = async (
   settings: Settings,
   upstream: UpstreamSettings,
 ): Promise<Examiner> => {
@@ -107,7 +111,7 @@ const examinerFor = async (
 
 /** When a part fails to open, those opened before it are closed. */
 export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
-  const { settings, observer = {}, now = () => new Date() } = options
+  const { settings, observer = {}, now = () => new Date(), offline = false } = options
   const { storage, cache, limits } = settings
   const closing: (() => Promise<void>)[] = []
   const opened = <T extends { close(): Promise<void> }>(part: T): T => {
@@ -134,8 +138,11 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     const upstreams = new Map<string, Upstream>()
     const examiners = new Map<string, Examiner>()
     for (const upstream of settings.upstreams) {
-      const { name } = upstream
-      upstreams.set(name, opened(await upstreamOf(upstream, limits, instance, observer)))
+      const { name, url } = upstream
+      const asked = offline
+        ? offlineUpstream({ name, url })
+        : await upstreamOf(upstream, limits, instance, observer)
+      upstreams.set(name, opened(asked))
       examiners.set(name, opened(await examinerFor(settings, upstream)))
     }
     return {
@@ -151,7 +158,11 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
             examiners,
             policies,
             publicUrl,
-            cache: { ...cache, memory: half },
+            cache: {
+              ...cache,
+              memory: half,
+              ...(offline && { packumentTtl: Number.POSITIVE_INFINITY }),
+            },
             now,
             observer,
           }),

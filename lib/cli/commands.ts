@@ -11,6 +11,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Run the registry proxy; this is what happens when no command is named.',
     load: async () => (await import('./serve.ts')).serve,
   },
+  verify: {
+    summary: 'Verify a tarball on disk: integrity, signatures, and who built it.',
+    load: async () => (await import('./verify.ts')).verify,
+  },
   why: {
     summary: 'Explain why a version is served or refused, and what would admit it.',
     load: async () => (await import('./why.ts')).why,

@@ -1,8 +1,8 @@
 /** `attestry why`: the verdict on one version with everything it rests on. */
 import { AttestryError } from '../errors.ts'
-import { isPackageName } from '../http/route.ts'
 import type { Decision, PackageId } from '../types.ts'
 import type { Io, Run } from './io.ts'
+import { packageSpec } from './package-spec.ts'
 import { openSession, sessionJack, type SessionValues } from './session.ts'
 import { lookOf } from './why/look.ts'
 import { askServer, type Explained } from './why/remote.ts'
@@ -17,23 +17,6 @@ const options = () =>
       server: { hint: 'url', description: 'Ask the Attestry that runs there instead.' },
     })
     .flag({ json: { description: 'Print JSON: what /-/attestry/why/ answers.' } })
-
-/** As in a dist-tag or a version; what is neither is told before anybody is asked. */
-const TAG = /^[0-9a-z][0-9a-z.+\-_]*$/i
-
-/** `name`, `name@version` or `name@dist-tag`. Throws EUSAGE. */
-export const specOf = (text: string): PackageId => {
-  const at = text.indexOf('@', 1)
-  const [name, version] = at < 0 ? [text, 'latest'] : [text.slice(0, at), text.slice(at + 1)]
-  if (!isPackageName(name))
-    throw new AttestryError('EUSAGE', `${JSON.stringify(name)} is no package name`)
-  if (!TAG.test(version))
-    throw new AttestryError(
-      'EUSAGE',
-      `${JSON.stringify(version)} is neither a version nor a dist-tag; wanted one exactly`,
-    )
-  return { name, version }
-}
 
 const EXIT: Readonly<Record<Decision, number>> = { allow: 0, refuse: 1, unavailable: 2 }
 
@@ -66,7 +49,7 @@ export const why: Run = async (args, io) => {
       'EUSAGE',
       `why wants one package, as in name@version; found ${positionals.length}`,
     )
-  const id = specOf(spec)
+  const id = packageSpec(spec, 'latest')
   const { server } = values
   const idle = OWN.find(option => server !== undefined && values[option] !== undefined)
   if (idle !== undefined)

@@ -71,7 +71,7 @@ export const startDownload = (upstream: Upstream, url: string, blobs: Blobs): Do
 /** Do the bytes match what the packument promised? sha512 where it is given, else sha1. */
 export const bytesFact = (
   claims: VersionClaims,
-  download: Download,
+  download: Pick<Download, 'info' | 'sha1'>,
 ): Fact<{ readonly size: number }> => {
   const { info, sha1 } = download
   const [wanted, found] = claims.integrity

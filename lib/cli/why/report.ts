@@ -180,6 +180,15 @@ const clockBranches = ({ clock, changesAt }: Why): readonly Branch[] => [
   ...(changesAt === undefined ? [] : [branch([dim('changes by itself at'), changesAt])]),
 ]
 
+/** Reasons and policies. */
+export const policyBranches = (
+  { reasons, layers }: Pick<Why, 'reasons' | 'layers'>,
+  look: Look,
+): readonly Branch[] => [
+  ...(reasons.length > 0 ? [branch(bold('Reasons'), reasons.map(reasonBranch))] : []),
+  ...layers.map(layer => layerBranch(layer, look)),
+]
+
 /** `timeline`: none where a server did not give one. */
 export const whyText = (why: Why, timeline: Timeline | undefined, look: Look): string => {
   const { name, version } = why.package
@@ -187,10 +196,7 @@ export const whyText = (why: Why, timeline: Timeline | undefined, look: Look): s
     [bold(`${name}@${version}`), headline(why), dim(`from upstream ${why.upstream}`)],
     [
       ...why.notes.map(note => branch({ text: note, style: 'magenta' })),
-      ...(why.reasons.length > 0
-        ? [branch(bold('Reasons'), why.reasons.map(reasonBranch))]
-        : []),
-      ...why.layers.map(layer => layerBranch(layer, look)),
+      ...policyBranches(why, look),
       evidenceBranch(why.evidence, look),
       ...(timeline ? [timelineBranch(timeline, version, look)] : []),
       ...clockBranches(why),
