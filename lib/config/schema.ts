@@ -5,114 +5,16 @@
  */
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
-import { npmRegistry } from '../upstream/default-registry.ts'
-import {
-  baseUrl,
-  choice,
-  duration,
-  integer,
-  leafInfo,
-  listen,
-  origin,
-  path,
-  secret,
-  size,
-} from './leaves.ts'
+import { adminToken, oidc, tls, trustedProxies, views } from './access-schema.ts'
+import { baseUrl, choice, duration, flag, leafInfo, listen, path, size } from './leaves.ts'
 import { parseDuration, parseSize } from './units.ts'
+import { trustRoots, upstreams } from './upstream-schema.ts'
 
 const ms = (text: string) => parseDuration(text) ?? Number.NaN
 const bytes = (text: string) => parseSize(text) ?? Number.NaN
 const wait = { min: 10, max: ms('1h') }
 const age = { min: 0, max: ms('365d') }
 const memory = { min: bytes('1KiB'), max: bytes('1GiB') }
-
-const fileObject = (description: string) => z.strictObject({ file: path(description, 'file') })
-
-const registryKeys = z
-  .union(
-    [
-      z.enum(['bundled', 'tuf', 'none']),
-      fileObject('A keys document as a registry serves it, or as sigstore distributes it.'),
-    ],
-    { error: 'wanted bundled, none or { file: … }' },
-  )
-  .transform(value => {
-    if (typeof value === 'object') return { kind: 'file' as const, file: value.file }
-    return { kind: value === 'none' ? ('none' as const) : ('bundled' as const) }
-  })
-  .describe(
-    'Whose signatures count for this registry: `bundled` are the keys that come with the trust root (`tuf` means the same), `none` takes no signature for proof.',
-  )
-  .register(leafInfo, { type: '`bundled`, `none` or `{ file: … }`', fileForm: true })
-
-const upstream = z.strictObject({
-  url: baseUrl(
-    "The registry. Without it the upstream named `npm` is npm's own default registry; every other upstream needs one.",
-  ).optional(),
-  registryKeys: registryKeys.prefault('bundled'),
-  token: secret(
-    'Bearer token, sent below `url` only. Not together with `username`.',
-  ).optional(),
-  username: secret('For basic authentication, with `password`.').optional(),
-  password: secret('For basic authentication, with `username`.').optional(),
-  timeout: duration(
-    'How long the upstream may be silent: while connecting (at most 10s of it), before the answer and inside it. A document may take 4 times this altogether, a tarball 20 times.',
-    wait,
-  ).prefault('30s'),
-  connections: integer('Connections open at once to one host.', { min: 1, max: 1024 }).default(
-    32,
-  ),
-  retries: integer('How often a failed request is made again: no connection, 429 and 5xx.', {
-    min: 0,
-    max: 10,
-  }).default(2),
-  ca: path(
-    'PEM file of certificate authorities to trust for this upstream besides the usual ones.',
-    'file',
-  ).optional(),
-  tarballOrigins: z
-    .array(origin('An origin.'), { error: 'wanted a list of origins' })
-    .describe(
-      "Other origins that this upstream's packuments may name for tarballs, as in `https://files.example`. Never sent credentials.",
-    )
-    .register(leafInfo, { type: 'list of origins', list: true })
-    .prefault([]),
-})
-
-/** The upstream's name is part of log lines, metrics and variables. */
-const upstreamName = z
-  .string()
-  .regex(/^[a-z][a-z0-9-]{0,39}$/, { error: 'wanted a name of a to z, 0 to 9 and -' })
-
-const upstreams = z
-  .record(upstreamName, upstream, { error: 'wanted a mapping of names to upstreams' })
-  .transform((named, context) =>
-    Object.entries(named).map(([name, settings]) => {
-      const { token, username, password } = settings
-      const complain = (message: string, ...path: string[]) =>
-        context.addIssue({ code: 'custom', message, path: [name, ...path] })
-      if (token && (username || password))
-        complain('wanted either token or username and password, not both')
-      if (!username !== !password) complain('wanted username and password together')
-      const url = settings.url ?? (name === 'npm' ? npmRegistry : undefined)
-      if (url === undefined) complain('wanted url: only the upstream named npm has a default')
-      return { ...settings, name, url: url ?? '' }
-    }),
-  )
-  .refine(list => list.length > 0, { error: 'wanted at least one upstream' })
-  .describe(
-    'Registries by name. The first one answers for every package that no rule sends elsewhere.',
-  )
-
-const root = z
-  .union([z.enum(['public-good']), fileObject('A sigstore `trusted_root.json`.')], {
-    error: 'wanted public-good or { file: … }',
-  })
-  .transform(value =>
-    typeof value === 'object'
-      ? { kind: 'file' as const, file: value.file }
-      : { kind: 'public-good' as const },
-  )
 
 const workersWanted = 'wanted auto, or a whole number from 1 to 256'
 
@@ -141,18 +43,9 @@ export const settingsSchema = z
     upstreams: upstreams.prefault({ npm: {} }),
     trust: z
       .strictObject({
-        roots: z
-          .array(root, { error: 'wanted a list' })
-          .min(1, { error: 'wanted at least one trust root' })
-          .describe(
-            "Whose certificate authorities and logs are trusted: sigstore's public good instance, and files.",
-          )
-          .register(leafInfo, {
-            type: 'list of `public-good` or `{ file: … }`',
-            list: true,
-            fileForm: true,
-          })
-          .prefault(['public-good']),
+        roots: trustRoots(
+          "Whose certificate authorities and logs are trusted: sigstore's public good instance, and files.",
+        ).prefault(['public-good']),
       })
       .describe('Sigstore trust roots.')
       .prefault({}),
@@ -161,6 +54,12 @@ export const settingsSchema = z
       .describe('Policy files; every one must allow. Without any the built-in baseline holds.')
       .register(leafInfo, { type: 'list of files', list: true })
       .default([]),
+    access: choice(
+      'Who may use the server: everybody, or those who bring a token of `attestry token` or of an issuer in `oidc`.',
+      ['anonymous', 'tokens'],
+    ).default('anonymous'),
+    oidc,
+    views,
     storage: z
       .strictObject({
         path: path('Where tarballs, facts and the audit log are kept.', 'folder').prefault(
@@ -188,6 +87,13 @@ export const settingsSchema = z
           'How long past its time a packument is still served while the upstream does not answer.',
           age,
         ).prefault('7d'),
+        staleWhileRevalidate: duration(
+          'How long past its time a packument is served at once while the upstream is asked behind.',
+          age,
+        ).prefault('0s'),
+        offline: flag(
+          'Never ask an upstream: what the store holds is all there is, whatever its age.',
+        ).default(false),
         recheck: duration(
           'How long until evidence that could not be fetched is asked for again.',
           age,
@@ -208,8 +114,16 @@ export const settingsSchema = z
         }).prefault('4GiB'),
         attestations: size('Largest attestations document.', memory).prefault('4MiB'),
         keys: size('Largest keys document.', memory).prefault('256KiB'),
+        audit: size(
+          'Largest list of packages a client may ask advisories for, decompressed, and largest answer to it.',
+          memory,
+        ).prefault('32MiB'),
+        publish: size('Largest package a client may publish, as it is sent.', {
+          min: bytes('1KiB'),
+          max: bytes('64GiB'),
+        }).prefault('512MiB'),
       })
-      .describe('The most that is taken from an upstream.')
+      .describe('The most that is taken from an upstream, or from a client for one.')
       .prefault({}),
     verification: z
       .strictObject({
@@ -224,6 +138,9 @@ export const settingsSchema = z
           'The longest a client may take to send its request.',
           wait,
         ).prefault('60s'),
+        trustedProxies,
+        tls,
+        adminToken,
       })
       .describe('How clients are treated.')
       .prefault({}),
@@ -246,6 +163,13 @@ export const settingsSchema = z
       })
       .describe('The log on stderr.')
       .prefault({}),
+  })
+  .superRefine(({ oidc: issuers, views: named }, context) => {
+    for (const [name, { view }] of Object.entries(issuers)) {
+      if (view === undefined || Object.hasOwn(named, view)) continue
+      const message = `there is no view ${view}; views: names them`
+      context.addIssue({ code: 'custom', message, path: ['oidc', name, 'view'] })
+    }
   })
   .describe('Settings of the Attestry server.')
 

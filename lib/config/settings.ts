@@ -62,10 +62,10 @@ type SaidFinding = { text: string; place: Partial<Place>; source?: string }
 const defaultFile = 'attestry.yaml'
 const maxFile = 4 * 1024 * 1024
 
-/** `http://host:port/`; a wildcard address becomes loopback. */
-export const publicUrlOf = ({ host, port }: Listen): string => {
+/** `http://host:port/`, or https; a wildcard address becomes loopback. */
+export const publicUrlOf = ({ host, port }: Listen, tls = false): string => {
   const name = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host
-  return `http://${name.includes(':') ? `[${name}]` : name}:${port}/`
+  return `http${tls ? 's' : ''}://${name.includes(':') ? `[${name}]` : name}:${port}/`
 }
 
 const readText = async (file: string, wanted: boolean): Promise<string | undefined> => {
@@ -193,7 +193,7 @@ export const loadSettings = async (options: {
   return freeze({
     ...rest,
     storage: { ...storage, path: resolve(text === undefined ? cwd : folder, storage.path) },
-    publicUrl: publicUrl ?? publicUrlOf(rest.listen),
+    publicUrl: publicUrl ?? publicUrlOf(rest.listen, rest.server.tls !== undefined),
     publicUrlGiven: publicUrl !== undefined,
     ...(text !== undefined && { file }),
   })

@@ -62,8 +62,9 @@ t.test('config/attestry.yaml is exactly the defaults, and shows every key', asyn
   t.strictSame(written, await at(t).load())
   // what has no default stands in a comment; taking the comment signs away must give known keys
   for (const { path } of settingKeys) {
-    const key = path.at(-1) ?? ''
-    t.match(shipped, new RegExp(String.raw`^ *(# )? *${key}:`, 'm'), path.join('.'))
+    const last = path.at(-1) ?? ''
+    const key = last === '*' ? (path.at(-2) ?? '') : last
+    t.match(shipped, new RegExp(String.raw`^ *(# +)?${key}:`, 'm'), path.join('.'))
   }
 })
 
@@ -72,7 +73,10 @@ t.test('config/example.attestry.yaml uses every key', async t => {
   const used = new Set<string>()
   const walk = (value: unknown, path: readonly string[]) => {
     const name = path
-      .map((part, i) => (i === 1 && path[0] === 'upstreams' ? '*' : part))
+      .map((part, i) => {
+        const named = i === 1 && ['upstreams', 'oidc', 'views'].includes(path[0] ?? '')
+        return named || path[i - 1] === 'claims' ? '*' : part
+      })
       .join('.')
     used.add(name)
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return
@@ -83,13 +87,13 @@ t.test('config/example.attestry.yaml uses every key', async t => {
 
   const names = [...example.matchAll(/\.\/[\w.-]+\.(?:pem|json|yaml)/g)].map(m => m[0])
   const files = Object.fromEntries(names.map(name => [name.slice(2), 'content']))
-  const env = { MIRROR_USER: 'u', MIRROR_PASSWORD: 'p', ACME_TOKEN: 'a' }
+  const env = { MIRROR_USER: 'u', MIRROR_PASSWORD: 'p', ACME_TOKEN: 'a', ADMIN_TOKEN: 'x' }
   const settings = await at(t, { ...files, 'attestry.yaml': example }).load(env)
   t.strictSame(
     settings.upstreams.map(u => u.name),
-    ['npm', 'acme'],
+    ['mirror', 'npm', 'acme'],
   )
-  t.equal(settings.upstreams[1]?.token?.reveal(), 'a')
+  t.equal(settings.upstreams[2]?.token?.reveal(), 'a')
 })
 
 t.test('the JSON Schema in config/ is the one the settings give', async t => {
@@ -157,10 +161,23 @@ t.test('variables win over the file, the command line over variables', async t =
 })
 
 t.test('every key has a variable that sets it', async t => {
-  const files = { 'a.txt': '', 'b.txt': '' }
+  const files = {
+    'a.txt': '',
+    'b.txt': '',
+    'attestry.yaml': [
+      'upstreams: { npm: {}, other: { url: https://other.example/ } }',
+      'views: { npm: { policies: [a.txt] } }',
+      'oidc: { npm: { issuer: https://a.example, audience: a, claims: { npm: a } } }',
+    ].join('\n'),
+  }
   const values: Record<string, string> = {
     listen: '127.0.0.1:5',
     publicUrl: 'https://x.example/y',
+    'upstreams.*.packages': '@acme/*,internal-*',
+    'upstreams.*.evidenceFrom': 'other',
+    'upstreams.*.trustRoots': 'file:a.txt',
+    'upstreams.*.passThrough': 'write',
+    'upstreams.*.clientCredentials': 'forward',
     'upstreams.*.url': 'https://x.example/',
     'upstreams.*.registryKeys': 'file:a.txt',
     'upstreams.*.ca': 'a.txt',
@@ -169,6 +186,14 @@ t.test('every key has a variable that sets it', async t => {
     policies: 'a.txt, b.txt',
     'storage.path': 'store',
     'verification.workers': '3',
+    access: 'tokens',
+    'oidc.*.issuer': 'https://b.example',
+    'oidc.*.view': 'npm',
+    'views.*.policies': 'b.txt',
+    'cache.offline': 'true',
+    'server.trustedProxies': '127.0.0.1,10.0.0.0/8',
+    'server.tls.cert': 'a.txt',
+    'server.tls.key': 'b.txt',
     'log.level': 'debug',
     'log.format': 'json',
   }
@@ -177,12 +202,14 @@ t.test('every key has a variable that sets it', async t => {
   for (const key of settingKeys) {
     const { path, type } = key
     const name = path.join('.')
-    const variable = variableName(path).replace('<NAME>', 'NPM')
+    const variable = variableName(path).replaceAll('<NAME>', 'NPM')
     const kinds: Record<string, string> = { duration: '7s', size: '7MiB', 'whole number': '7' }
     const value = values[name] ?? kinds[type] ?? 'word'
     const pair = /username|password/.test(name)
       ? { ATTESTRY_UPSTREAMS_NPM_USERNAME: 'u', ATTESTRY_UPSTREAMS_NPM_PASSWORD: 'p' }
-      : {}
+      : name.startsWith('server.tls')
+        ? { ATTESTRY_SERVER_TLS_CERT: 'a.txt', ATTESTRY_SERVER_TLS_KEY: 'a.txt' }
+        : {}
     t.notSame(await load({ ...pair, [variable]: value }), before, `${variable}=${value}`)
   }
   const some = await load({
@@ -257,6 +284,29 @@ t.test('settings that do not go together', async t => {
   t.match(await of(`${one}{ username: b }`), [{ line: 2, column: 3 }])
   t.match(await of('upstreams: { acme: {} }'), [{ line: 1, message: /url/ }])
   t.match(await of('upstreams: {}'), [{ line: 1 }])
+  for (const [pattern, said] of [
+    ['"*"', /first upstream/],
+    ['"@acme/a@1.0.0"', /write "@acme\/a"/],
+    ['"acme*"', /more than it reads like/],
+    ['"@*/a"', /scope cannot be a pattern/],
+  ] as const)
+    t.match(await of(`${one}packages: [a, ${pattern}]`), [{ line: 3, message: said }], pattern)
+  const two = (more: string) =>
+    `upstreams:\n  npm: {}\n  acme:\n    url: https://a.example\n    ${more}`
+  t.match(
+    await of(`${two('packages: [a]')}\n  b: { url: "https://b.example", packages: [a] }`),
+    [{ line: 6, message: /acme has it already/ }],
+  )
+  for (const name of ['acme', 'nobody', 'toString'])
+    t.match(await of(two(`evidenceFrom: ${name}`)), [
+      { line: 5, message: /another upstream: npm/ },
+    ])
+  t.match(
+    await of(
+      `${two('evidenceFrom: npm')}\n  b: { url: "https://b.example", evidenceFrom: acme }`,
+    ),
+    [{ line: 6, message: /from elsewhere/ }],
+  )
   t.match(await of('trust: { roots: [] }'), [{ line: 1 }])
   t.match(await of('- listen'), [{ line: 1, column: 1 }])
   t.match(await of('storage: here'), [{ line: 1, column: 1 }])
