@@ -15,6 +15,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Verify a tarball on disk: integrity, signatures, and who built it.',
     load: async () => (await import('./verify.ts')).verify,
   },
+  audit: {
+    summary: 'Judge every package version of a lockfile.',
+    load: async () => (await import('./audit.ts')).audit,
+  },
   why: {
     summary: 'Explain why a version is served or refused, and what would admit it.',
     load: async () => (await import('./why.ts')).why,

@@ -11,20 +11,17 @@ export type PoolOptions = {
   readonly assess: (id: PackageId, integrity?: Integrity) => Promise<Assessment>
   /** Packages judged at a time. */
   readonly concurrency?: number
-  /** After so many failures of the upstream in a row it is not asked any more. */
+  /** After so many failures of an upstream in a row it is not asked any more. */
   readonly patience?: number
+  /** Which upstream a package is asked of. */
+  readonly upstreamOf?: (name: string) => string
   readonly onStart?: (subject: Subject) => void
   readonly onJudged?: (judged: Judged) => void
 }
 
-export type PoolResult = {
-  readonly judged: readonly Judged[]
-  /** What assessments had to say besides, each once. */
-  readonly notes: readonly string[]
-}
-
+/** It did not answer, or not in time; a strange answer to one question says nothing about others. */
 const isUpstreamFailure = (error: unknown) =>
-  isAttestryError(error) && error.code.startsWith('EUPSTREAM')
+  isAttestryError(error) && (error.code === 'EUPSTREAM' || error.code === 'EUPSTREAMTIMEOUT')
 
 const failed = (subject: Subject, error: unknown, milliseconds: number): Judged => ({
   ...subject,
@@ -32,6 +29,7 @@ const failed = (subject: Subject, error: unknown, milliseconds: number): Judged 
   reasons: [
     { code: isAttestryError(error) ? error.code : 'EINTERNAL', message: messageOf(error) },
   ],
+  pinned: false,
   milliseconds,
 })
 
@@ -46,31 +44,41 @@ const groupsOf = (subjects: readonly Subject[]): readonly (readonly Subject[])[]
   return [...groups.values()].sort((a, b) => b.length - a.length)
 }
 
-/** Never rejects for a package's sake; the result has one entry for each subject, in no order. */
+/** By name, then as versions are read. */
+export const byName = (a: PackageId, b: PackageId): number =>
+  a.name === b.name
+    ? idOf(a).localeCompare(idOf(b), 'en', { numeric: true })
+    : a.name < b.name
+      ? -1
+      : 1
+
+/** Never rejects for a package's sake; the result has one entry for each subject, by name. */
 export const judgeAll = async (
   subjects: readonly Subject[],
-  { assess, concurrency = 16, patience = 32, onStart, onJudged }: PoolOptions,
-): Promise<PoolResult> => {
+  options: PoolOptions,
+): Promise<readonly Judged[]> => {
+  const { assess, concurrency = 16, patience = 32, onStart, onJudged } = options
   const judged: Judged[] = []
-  const notes = new Set<string>()
-  let failures = 0
+  const failures = new Map<string, number>()
 
   const judge = async (subject: Subject): Promise<Judged> => {
-    if (failures >= patience) {
-      const message = `It was not asked for: the upstream had failed ${failures} times in a row.`
+    const { name, version, integrity } = subject
+    const upstream = options.upstreamOf?.(name) ?? ''
+    const before = failures.get(upstream) ?? 0
+    if (before >= patience) {
+      const message = `It was not asked for: the upstream had failed ${before} times in a row.`
       return failed(subject, new AttestryError('EUPSTREAM', message), 0)
     }
-    const { name, version, integrity } = subject
     const started = performance.now()
     const elapsed = () => Math.round(performance.now() - started)
     try {
       const assessment = await assess({ name, version }, integrity)
-      failures = 0
-      for (const note of assessment.notes) notes.add(note)
+      failures.set(upstream, 0)
       return judgedBy(subject, assessment, elapsed())
     } catch (error) {
       // a package that is not there is an answer of the upstream as well
-      failures = isUpstreamFailure(error) ? failures + 1 : 0
+      const inARow = (failures.get(upstream) ?? 0) + 1
+      failures.set(upstream, isUpstreamFailure(error) ? inARow : 0)
       return failed(subject, error, elapsed())
     }
   }
@@ -87,13 +95,5 @@ export const judgeAll = async (
     }
   }
   await Promise.all(Array.from({ length: concurrency }, work))
-  return { judged, notes: [...notes].sort() }
+  return judged.sort(byName)
 }
-
-/** By name, then as versions are read. */
-export const byName = (a: PackageId, b: PackageId): number =>
-  a.name === b.name
-    ? idOf(a).localeCompare(idOf(b), 'en', { numeric: true })
-    : a.name < b.name
-      ? -1
-      : 1

@@ -1,9 +1,10 @@
 /** A bar on a terminal while work is under way; gone without a trace when it ends. */
 import type { Output } from '../io.ts'
 import { plain, type Paint } from './paint.ts'
+import { idOf } from './result.ts'
 
 export type Progress = {
-  readonly at: (name: string) => void
+  readonly at: (id: { readonly name: string; readonly version: string }) => void
   readonly step: () => void
   readonly end: () => void
 }
@@ -72,7 +73,7 @@ export const openProgress = (options: ProgressOptions): Progress => {
   timer.unref()
   return {
     at: next => {
-      name = next
+      name = idOf(next)
       draw()
     },
     step: () => {

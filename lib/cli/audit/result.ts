@@ -2,6 +2,7 @@
 import { tellingReasons } from '../../gate/reasons.ts'
 import type { Assessment } from '../../gate/assessments.ts'
 import type { ErrorCode } from '../../errors.ts'
+import type { BypassReason } from '../../lockfile/bypass.ts'
 import type { LockedKind, LockfileFormat } from '../../lockfile/lockfile.ts'
 import type { Identity, Integrity, Reason, ReasonCode, State } from '../../types.ts'
 
@@ -44,6 +45,8 @@ export type Judged = Subject & {
   /** The reason of the waiver that let it in. */
   readonly waiver?: string
   readonly facts?: FactStates
+  /** The upstream names the very bytes that the lockfile pins. */
+  readonly pinned: boolean
   /** Who signed the provenance, where it verified. */
   readonly publisher?: Publisher
   /** When time alone will change the verdict. */
@@ -65,15 +68,18 @@ export type PastProxy = {
   readonly version: string
   readonly kind: LockedKind
   readonly line: number
-  /** The address in the lockfile, without credentials. */
+  readonly reason: BypassReason
+  /** Clients that would fetch it so. */
+  readonly clients: readonly string[]
+  /** The address in the lockfile, without credentials and query. */
   readonly resolved?: string
   /** One sentence. */
   readonly message: string
   /** `--fix` can put it right. */
   readonly fixable: boolean
   /**
-   * What it fetches has been judged: the lockfile pins the bytes, or it is the same registry by
-   * another address. Where not, the audit could not tell.
+   * What it fetches has been judged: the lockfile pins the bytes that the upstream names, or it
+   * asks a registry that we ask ourselves. Where not, the audit could not tell.
    */
   readonly covered: boolean
 }
@@ -142,6 +148,7 @@ export const judgedBy = (
     ...(layer && { rule: `${layer.policy}#${layer.rule}` }),
     ...(waiver && { waiver: waiver.reason }),
     facts: statesOf(input),
+    pinned: subject.integrity !== undefined && subject.integrity === input.claims.integrity,
     ...(publisher && { publisher }),
     ...(verdict.changesAt !== undefined && { changesAt: verdict.changesAt }),
     milliseconds,
