@@ -8,7 +8,11 @@ import { openLog, type Log } from '../observe/log.ts'
 import { openMetrics } from '../observe/metrics.ts'
 import { version } from '../version.ts'
 import type { Run } from './io.ts'
+import type { Policy } from '../policy/policy.ts'
+import { inForce } from '../policy/baseline.ts'
+import { openReload } from './reload.ts'
 import { sessionJack, sessionSettings } from './session.ts'
+import { openWaiverWatch } from './waiver-watch.ts'
 
 const options = () =>
   sessionJack(
@@ -57,6 +61,47 @@ const announce = (attestry: Attestry, log: Log, settings: Settings) => {
   )
 }
 
+/** Follows the policy files and tells of waivers; gives what ends it. */
+const followPolicies = (
+  { gate, policies }: Attestry,
+  settings: Settings,
+  observer: ReturnType<typeof observe>,
+  log: Log,
+) => {
+  const seen = (layers: readonly Policy[]) => ({
+    digest: gate.policyDigest,
+    names: inForce(layers).map(({ name }) => name),
+  })
+  observer.onPolicies(seen(policies), 'start')
+  const reload = openReload({
+    files: settings.policies,
+    upstreams: settings.upstreams.map(({ name }) => name),
+    policies,
+    adopt: gate.adopt,
+    onAdopted: layers => {
+      observer.onPolicies(seen(layers), 'changed')
+      waivers.tell()
+    },
+    onRefused: observer.onPolicyRefused,
+    onRestored: observer.onPolicyRestored,
+  })
+  const waivers = openWaiverWatch({
+    policies: reload.policies,
+    onWaivers: observer.onWaivers,
+  })
+  const onSignal = () => {
+    void reload.reload().then(outcome => {
+      log.info({ event: 'reload', outcome }, `SIGHUP: the policy is ${outcome}`)
+    })
+  }
+  process.on('SIGHUP', onSignal)
+  return async () => {
+    process.off('SIGHUP', onSignal)
+    waivers.close()
+    await reload.close()
+  }
+}
+
 const untilStopped = async (): Promise<NodeJS.Signals> =>
   new Promise(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -79,19 +124,18 @@ export const serve: Run = async (args, io) => {
   })
   const log = openLog(settings.log)
   const metrics = openMetrics({ registry: new Registry(), version })
-  const attestry = await openAttestry({
-    settings,
-    observer: observe({ log, metrics }),
-    metrics: metrics.text,
-  })
+  const observer = observe({ log, metrics })
+  const attestry = await openAttestry({ settings, observer, metrics: metrics.text })
   // a promise nobody waited for failed: told, not fatal; what it belonged to has failed by itself
   process.on('unhandledRejection', error =>
     log.error({ event: 'error', err: error }, 'unhandled'),
   )
   announce(attestry, log, settings)
+  const unfollow = followPolicies(attestry, settings, observer, log)
   void probe(attestry, log, settings)
   const signal = await untilStopped()
   log.info({ event: 'stopping', signal }, `${signal}: finishing what is under way`)
+  await unfollow()
   await attestry.close()
   metrics.close()
   log.info({ event: 'stopped' }, 'stopped')

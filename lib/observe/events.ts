@@ -27,6 +27,21 @@ export type UpstreamSeen = {
 
 export type StoreSeen = { readonly event: string }
 
+export type PoliciesSeen = {
+  /** Over all of them, as verdicts bear it. */
+  readonly digest: string
+  /** Their names, in the order of the layers. */
+  readonly names: readonly string[]
+}
+
+export type WaiverSeen = {
+  readonly policy: string
+  readonly rule: string
+  readonly packages: readonly string[]
+  readonly waiver: { readonly until: string; readonly reason: string; readonly by?: string }
+  readonly ended: boolean
+}
+
 /** One line of the log. `event` is for machines and never changes its meaning. */
 export type LogEvent = {
   readonly level: Exclude<LogLevel, 'silent'>
@@ -92,6 +107,25 @@ export const storeEvent = (seen: StoreSeen): LogEvent => ({
   fields: Object.fromEntries(Object.entries(seen).filter(([key]) => key !== 'event')),
 })
 
+/** What refuses already is worse than what soon will. */
+export const waiverEvent = (seen: WaiverSeen): LogEvent => {
+  const { policy, rule, packages, waiver, ended } = seen
+  const when = ended ? 'ended' : 'ends'
+  return {
+    level: 'warn',
+    event: ended ? 'waiver-ended' : 'waiver-ending',
+    message: `${policy}: the waiver of rule ${rule} ${when} at ${waiver.until}`,
+    fields: { policy, rule, packages, ...waiver },
+  }
+}
+
+export const refusedPolicyEvent = (error: Error): LogEvent => ({
+  level: 'error',
+  event: 'policy-refused',
+  message: `the changed policy is refused, and what was in force stays:\n${error.message}`,
+  fields: isAttestryError(error) ? { code: error.code, ...error.details } : { err: error },
+})
+
 /** Errors raised on purpose need no stack: their message says it all. */
 export const errorEvent = (what: string, error: unknown): LogEvent => ({
   level: 'error',
@@ -133,6 +167,28 @@ export const observe = ({
   onStripping: (upstream: string) => {
     const message = `upstream ${upstream} serves packages without signatures; does it strip them?`
     logEvent(log, { level: 'warn', event: 'stripping', message, fields: { upstream } })
+  },
+  onPolicies: (seen: PoliciesSeen, why: 'start' | 'changed') => {
+    metrics?.policies(seen)
+    if (why === 'start') return
+    metrics?.policyReload('adopted')
+    const message = `the changed policy is in force: ${seen.names.join(', ')}`
+    const fields = { policies: seen.names, policyDigest: seen.digest }
+    logEvent(log, { level: 'info', event: 'policy-adopted', message, fields })
+  },
+  onPolicyRefused: (error: Error) => {
+    logEvent(log, refusedPolicyEvent(error))
+    metrics?.policyReload('refused')
+  },
+  onPolicyRestored: () => {
+    const message = 'the policy files say again what is in force'
+    logEvent(log, { level: 'info', event: 'policy-restored', message })
+    metrics?.policyReload('restored')
+  },
+  /** All waivers at their end; an empty list is news as well. */
+  onWaivers: (seen: readonly WaiverSeen[]) => {
+    for (const waiver of seen) logEvent(log, waiverEvent(waiver))
+    metrics?.waivers(seen)
   },
   onStoreEvent: (seen: StoreSeen) => {
     logEvent(log, storeEvent(seen))

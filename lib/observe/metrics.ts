@@ -24,6 +24,14 @@ export type Metrics = {
   readonly stale: (upstream: string) => void
   readonly storeEvent: (event: string) => void
   readonly error: (code: string) => void
+  /** What is in force from now on. */
+  readonly policies: (seen: {
+    readonly digest: string
+    readonly names: readonly string[]
+  }) => void
+  /** `restored`: the files say again what is in force, after something was refused. */
+  readonly policyReload: (result: 'adopted' | 'refused' | 'restored') => void
+  readonly waivers: (seen: readonly { readonly ended: boolean }[]) => void
   /** What `GET /-/attestry/metrics` answers. */
   readonly text: () => Promise<{ readonly type: string; readonly text: string }>
   /** Ends the measuring of the event loop. */
@@ -124,6 +132,18 @@ export const openMetrics = (options: {
     g.set((user + system) / 1e6)
   })
   gauge('attestry_info', 'The version that runs.', ['version'], g => g.set({ version }, 1))
+  const set = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name, help, labelNames, registers })
+  const policyInfo = set('attestry_policy_info', 'The policies in force.', ['digest', 'policy'])
+  const policyRefused = set(
+    'attestry_policy_refused',
+    'Is the policy on disk refused, and an older one in force?',
+  )
+  const reloads = counter('policy_reloads', 'Changed policies, by what became of them.', [
+    'result',
+  ])
+  const waiversEnding = set('attestry_waivers_ending', 'Waivers that end within 14 days.')
+  const waiversEnded = set('attestry_waivers_ended', 'Waivers that are over and refuse.')
 
   const cache = (name: string, hit: boolean) =>
     caches.inc({ cache: name, result: hit ? 'hit' : 'miss' })
@@ -148,6 +168,20 @@ export const openMetrics = (options: {
     stale: upstream => stales.inc({ upstream }),
     storeEvent: event => storeEvents.inc({ event }),
     error: code => errors.inc({ code }),
+    policies: ({ digest, names }) => {
+      // one digest at a time: those that were in force before are told by the log
+      policyInfo.reset()
+      for (const policy of names) policyInfo.set({ digest, policy }, 1)
+    },
+    policyReload: result => {
+      reloads.inc({ result })
+      policyRefused.set(result === 'refused' ? 1 : 0)
+    },
+    waivers: seen => {
+      const ended = seen.filter(waiver => waiver.ended).length
+      waiversEnded.set(ended)
+      waiversEnding.set(seen.length - ended)
+    },
     text: async () => ({ type: registry.contentType, text: await registry.metrics() }),
     close: () => {
       delay.disable()
