@@ -36,6 +36,18 @@ export const errorTable = {
     todo: 'The upstream is this server itself; set upstreams.<name>.url to a registry.',
   },
   ENOTFOUND: { status: 404, todo: 'Check the name and version.' },
+  EUNAUTHORIZED: {
+    status: 401,
+    todo: 'Set _authToken for this registry to a token of `attestry token create`, or to an OIDC token it takes.',
+  },
+  EISSUER: {
+    status: 503,
+    todo: 'Try again: the issuer of OIDC tokens did not give its keys, so the token could not be checked.',
+  },
+  EOFFLINE: {
+    status: 404,
+    todo: 'Bring it with `attestry store import`, or set cache.offline to false.',
+  },
   EBADREQUEST: { status: 400, todo: 'Check the address that was asked for.' },
   EMETHOD: {
     status: 405,

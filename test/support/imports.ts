@@ -65,7 +65,9 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [...words, ...parts],
     never: { modules: /^(koa|jackspeak|prom-client)$/, why: 'the gate knows no front end' },
   },
-  'lib/http/': { imports: [...words, 'lib/access/', 'lib/gate/', 'lib/observe/', 'lib/upstream/loop.ts'] },
+  'lib/http/': {
+    imports: [...words, 'lib/access/', 'lib/gate/', 'lib/observe/', 'lib/upstream/loop.ts'],
+  },
   'lib/cli/': { imports: ['lib/'] },
   'bin/': { imports: ['lib/cli/'] },
 }
