@@ -70,6 +70,32 @@ t.test('the files of the settings, and their upstreams', async t => {
   t.equal((await run(['policy', 'check'])).code, 0)
 })
 
+t.test('patterns that match nothing in a lockfile', async t => {
+  const packages = {
+    '': { name: 'project' },
+    'node_modules/a': { version: '1.0.0', resolved: 'http://127.0.0.1/a/-/a-1.0.0.tgz' },
+    'node_modules/b': { version: '1.0.0', resolved: 'git+ssh://git@127.0.0.1/b.git#0a' },
+  }
+  const lockfile = JSON.stringify({ name: 'project', lockfileVersion: 3, packages })
+  const { run, write } = await folderWith(t, {
+    'p.yaml': 'version: 1\nrules: [{ packages: [a, b], minimumAge: 3d }]\n',
+    'package-lock.json': lockfile,
+  })
+  for (const place of ['package-lock.json', '.']) {
+    const { code, stdout } = await run(['policy', 'check', '--lockfile', place, 'p.yaml'])
+    t.equal(code, 0)
+    t.match(
+      stdout,
+      /^p\.yaml:2:25: warning: "b" .*\(unmatched-pattern\)$/m,
+      'it is not of a registry',
+    )
+    t.match(stdout, '1 warning\n')
+  }
+  await write('package-lock.json', '{')
+  const broken = await run(['policy', 'check', '--lockfile', '.', 'p.yaml'])
+  t.match(broken, { code: 2, stderr: /ELOCKFILE/ })
+})
+
 t.test('what cannot be run is 2', async t => {
   const { run } = await folderWith(t)
   t.match(await run(['policy', 'check', 'none.yaml']), {

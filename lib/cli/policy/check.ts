@@ -9,7 +9,9 @@ import { lintPolicy, type LintOptions, type Warning } from '../../policy/lint.ts
 import { readPolicy } from '../../policy/parse.ts'
 import type { Io, Run } from '../io.ts'
 import { sessionJack, sessionSettings } from '../session.ts'
-import { counted, painter, shownPath, widthOf, wrap } from './text.ts'
+import { counted, paintFor, plain, wrap } from '../audit/paint.ts'
+import { shownPath } from '../audit/reports.ts'
+import { lockedPackages } from './locked.ts'
 
 /** The shape of `--json`; `line` and `column` count from 1. */
 type Finding = {
@@ -85,24 +87,28 @@ const checkFile = async (
   }
 }
 
-const print = (reports: readonly FileReport[], io: Io) => {
-  const paint = painter(io.stdout, io)
-  const width = widthOf(io.stdout)
-  const wide = width === Number.POSITIVE_INFINITY
+const print = (reports: readonly FileReport[], { stdout, env, cwd }: Io) => {
+  const paint = paintFor(stdout, env)
+  const width = stdout.isTTY === true ? Math.max(40, stdout.columns ?? 80) : undefined
   for (const { file, findings } of reports) {
     for (const { severity, code, line, column, message } of findings) {
-      const colour = severity === 'error' ? 'red' : 'yellow'
-      const place = `${shownPath(file, io.cwd)}:${line}:${column}:`
+      const place = plain(`${shownPath(file, cwd)}:${line}:${column}:`)
+      const colour = severity === 'error' ? 'red' : 'magenta'
       const head = `${paint('bold', place)} ${paint(colour, severity)}:`
-      const said = code === 'EPOLICY' ? message : `${message} (${code})`
-      io.stdout.write(wide ? `${head} ${said}\n` : `${head}\n${wrap(said, width, '  ')}\n`)
+      const said = plain(code === 'EPOLICY' ? message : `${message} (${code})`)
+      // one line for each where a program may read it
+      const text =
+        width === undefined
+          ? `${head} ${said}\n`
+          : [head, ...wrap(said, width - 2).map(part => `  ${part}`), ''].join('\n')
+      stdout.write(text)
     }
   }
   const all = reports.flatMap(report => report.findings)
   const count = (severity: Finding['severity']) =>
-    all.filter(finding => finding.severity === severity).length
-  const summary = `${counted(reports.length, 'policy file')}: ${counted(count('error'), 'error')}, ${counted(count('warning'), 'warning')}`
-  io.stdout.write(`${all.length > 0 ? '\n' : ''}${summary}\n`)
+    counted(all.filter(finding => finding.severity === severity).length, severity)
+  const summary = `${counted(reports.length, 'policy file')}: ${count('error')}, ${count('warning')}`
+  stdout.write(`${all.length > 0 ? '\n' : ''}${summary}\n`)
 }
 
 /** Upstreams are only known where somebody configured them. */
@@ -121,9 +127,14 @@ export const check: Run = async (args, io) => {
     positionals.length > 0
       ? positionals.map(file => resolve(io.cwd, file))
       : [...settings.policies]
+  const lint: LintOptions = {
+    now: new Date(),
+    ...(values.lockfile !== undefined && {
+      packages: await lockedPackages(values.lockfile, io.cwd),
+    }),
+  }
   const reports: FileReport[] = []
-  for (const file of files)
-    reports.push(await checkFile(file, configured(settings), { now: new Date() }))
+  for (const file of files) reports.push(await checkFile(file, configured(settings), lint))
   const found = reports.flatMap(report => report.findings)
   const counts = values.strict ? found : found.filter(({ severity }) => severity === 'error')
   const ok = counts.length === 0

@@ -1,0 +1,34 @@
+/** The package versions of a lockfile, each once. */
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { findLockfile, loadLockfileText } from '../../lockfile/find.ts'
+import { readLockfile } from '../../lockfile/read.ts'
+import type { Integrity, PackageId } from '../../types.ts'
+import { shownPath } from '../audit/reports.ts'
+
+export type Pinned = PackageId & { readonly integrity?: Integrity }
+
+const sha512 = /^sha512-[A-Za-z0-9+/]{86}==$/
+
+/** Those that come from a registry. `file` may be a folder, which has one lockfile. Throws ELOCKFILE. */
+export const lockedPackages = async (file: string, cwd: string): Promise<readonly Pinned[]> => {
+  const path = resolve(cwd, file)
+  const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true
+  const found = isFolder ? await findLockfile(path) : path
+  const { packages } = readLockfile(await loadLockfileText(found), {
+    file: shownPath(found, cwd),
+  })
+  const pinned = new Map<string, Pinned>()
+  for (const { name, version, kind, integrity } of packages) {
+    if (kind !== 'registry') continue
+    pinned.set(JSON.stringify([name, version, integrity]), {
+      name,
+      version,
+      ...(integrity !== undefined &&
+        sha512.test(integrity) && {
+          integrity: integrity as Integrity,
+        }),
+    })
+  }
+  return [...pinned.values()]
+}
