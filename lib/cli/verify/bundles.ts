@@ -33,7 +33,9 @@ const parseText = (text: string, file: string): unknown => {
       return parseLines(text)
     } catch {
       // the first complaint is about the file as a whole
-      throw new AttestryError('EUSAGE', `${file}: it is not JSON: ${messageOf(error)}`)
+      // it quotes what it read, line ends too
+      const why = messageOf(error).replaceAll(/\s+/g, ' ')
+      throw new AttestryError('EUSAGE', `${file}: it is not JSON: ${why}`)
     }
   }
 }

@@ -30,16 +30,25 @@ const unasked: Fact<never> = {
   detail: 'It was not looked for: no packument was given.',
 }
 
-const misnamed = (wanted: PackageId, found: PackageId): Fact<ManifestAgreement> | undefined =>
-  wanted.name === found.name && wanted.version === found.version
-    ? undefined
-    : {
-        state: 'invalid',
-        code: 'MANIFEST_MISMATCH',
-        detail: 'The package.json in the tarball is of another package or version.',
-        wanted: `${wanted.name}@${wanted.version}`,
-        found: `${found.name}@${found.version}`,
-      }
+/** There is no packument to compare with; at least it must be the package it is taken for. */
+const misnamed = async (
+  wanted: PackageId,
+  tarball: TarballFile,
+): Promise<Fact<ManifestAgreement> | undefined> => {
+  const invalid = { state: 'invalid', code: 'MANIFEST_MISMATCH' } as const
+  try {
+    const found = await tarball.named()
+    if (wanted.name === found.name && wanted.version === found.version) return undefined
+    return {
+      ...invalid,
+      detail: 'The package.json in the tarball is of another package or version.',
+      wanted: `${wanted.name}@${wanted.version}`,
+      found: `${found.name}@${found.version}`,
+    }
+  } catch {
+    return { ...invalid, detail: 'The package.json in the tarball cannot be read.' }
+  }
+}
 
 const manifestFact = async (
   examiner: Examiner,
@@ -47,7 +56,7 @@ const manifestFact = async (
   id: PackageId,
   { manifest }: Sources,
 ): Promise<Fact<ManifestAgreement> | undefined> =>
-  manifest ? examiner.inspect(tarball.read(), manifest) : misnamed(id, await tarball.named())
+  manifest ? examiner.inspect(tarball.read(), manifest) : misnamed(id, tarball)
 
 const bytesOf = <F extends Fact>(fact: F): F =>
   fact.state === 'invalid'

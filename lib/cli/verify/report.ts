@@ -27,12 +27,13 @@ export const verifyText = (verified: Verified, look: Look): string => {
   const [mark, said] = headline[decision]
   const sha1 = branch([dim('sha1:'), tarball.sha1])
   const root = branch(
-    [markSpan(mark, look), bold(`${id.name}@${id.version}`), said, dim(`in ${tarball.file}`)],
+    [markSpan(mark, look), bold(`${id.name}@${id.version}`), said],
     [
       ...because.map(text =>
         branch({ text, style: decision === 'refuse' ? 'red' : 'magenta' }),
       ),
       branch(bold('Tarball'), [
+        branch([dim('file:'), tarball.file]),
         branch([dim('integrity:'), tarball.integrity]),
         sha1,
         branch([dim('size:'), `${tarball.size} bytes`]),

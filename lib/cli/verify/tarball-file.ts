@@ -55,7 +55,8 @@ export const openTarball = async (file: string, unpacked: number): Promise<Tarba
         const limits = { ...tarballLimits, unpacked }
         const { name, version } = await readTarball(readFrom(handle), limits).catch(
           (error: unknown) => {
-            throw bad(file, messageOf(error), error)
+            const what = `its package.json cannot be read (${messageOf(error)})`
+            throw bad(file, `${what}; what it should be can be said with --package`, error)
           },
         )
         const cleaned = versionOf(version)

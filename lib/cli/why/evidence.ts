@@ -1,8 +1,8 @@
 /** Facts and the identity behind them, as branches of a tree. */
 import type { EvidenceSummary } from '../../policy/explain.ts'
-import { counted } from '../audit/paint.ts'
+import { counted, type Style } from '../audit/paint.ts'
 import { bold, dim, markOfState, markSpan } from './look.ts'
-import { branch, type Branch, type Look } from './tree.ts'
+import { branch, type Branch, type Look, type Span } from './tree.ts'
 
 const NAMES: Readonly<Record<string, string>> = {
   registrySignature: 'registry signature',
@@ -11,6 +11,12 @@ const NAMES: Readonly<Record<string, string>> = {
 }
 
 export const factName = (fact: string): string => NAMES[fact] ?? fact
+
+const STYLES: Readonly<Record<string, Style>> = {
+  verified: 'green',
+  invalid: 'red',
+  unavailable: 'magenta',
+}
 
 /** What tells who it was and from where; the other fields are digests and numbers of the run. */
 const TOLD = [
@@ -42,6 +48,12 @@ const identityBranches = (identity: Readonly<Record<string, string>>): readonly 
     : shown
 }
 
+const stateSpan = (state: string, more: boolean): Span => {
+  const text = more ? `${state},` : state
+  const style = STYLES[state]
+  return style === undefined ? text : { text, style }
+}
+
 export const evidenceBranch = (evidence: EvidenceSummary, look: Look): Branch => {
   const { facts, identity, integrity } = evidence
   const told = facts.map(({ fact, state, detail }) =>
@@ -49,7 +61,7 @@ export const evidenceBranch = (evidence: EvidenceSummary, look: Look): Branch =>
       [
         markSpan(markOfState(state), look),
         `${factName(fact)}:`,
-        state === 'verified' ? { text: state, style: 'green' } : state,
+        stateSpan(state, detail !== undefined),
         ...(detail === undefined ? [] : [dim(detail)]),
       ],
       fact === 'provenance' && identity ? identityBranches(identity) : [],
