@@ -5,7 +5,7 @@
  * the subject's name is an unanchored regular expression and is never used.
  */
 import { bundleFromJSON, type Bundle } from '@sigstore/bundle'
-import { RFC3161Timestamp } from '@sigstore/core'
+import type { RFC3161Timestamp, X509Certificate } from '@sigstore/core'
 import { TrustedRoot } from '@sigstore/protobuf-specs'
 import {
   toSignedEntity,
@@ -16,15 +16,24 @@ import {
   type SignedEntity,
 } from '@sigstore/verify'
 import type { SigningTime } from '../types.ts'
+import { rememberLeaf, rememberTrusted } from './certificates.ts'
 import { Finding, quote, refuse } from './finding.ts'
 
 export type KeyFinder = KeyFinderFunc
 
-export type BundleVerifier = readonly Verifier[]
+export type BundleVerifier = {
+  /** One for each trusted root. */
+  readonly verifiers: readonly Verifier[]
+  /** Is work on certificates done once? Off, the library is left to itself, with the same verdicts. */
+  readonly remember: boolean
+}
+
+/** As the library verified it: the bytes and what was read from them. */
+export type SigningCertificate = { readonly der: Buffer; readonly parsed: X509Certificate }
 
 export type VerifiedBundle = {
-  /** The signing certificate (DER), when it was signed with one. */
-  readonly certificate?: Buffer
+  /** When it was signed with one. */
+  readonly certificate?: SigningCertificate
   /** Earliest of the verified times; there is always one. */
   readonly signedAt: SigningTime
 }
@@ -51,15 +60,18 @@ const unverified = (detail: string, found?: string): never =>
 export const openBundleVerifier = (
   roots: readonly object[],
   findKey: KeyFinder,
-): BundleVerifier =>
-  roots.map(
-    root =>
-      new Verifier(toTrustMaterial(TrustedRoot.fromJSON(root), findKey), {
-        tlogThreshold: 1,
-        ctlogThreshold: 1,
-        timestampThreshold: 1,
-      }),
-  )
+  { remember = true }: { readonly remember?: boolean } = {},
+): BundleVerifier => {
+  const verifiers = roots.map(root => {
+    const material = toTrustMaterial(TrustedRoot.fromJSON(root), findKey)
+    return new Verifier(remember ? rememberTrusted(material) : material, {
+      tlogThreshold: 1,
+      ctlogThreshold: 1,
+      timestampThreshold: 1,
+    })
+  })
+  return { verifiers, remember }
+}
 
 /** Reads a bundle's JSON; throws a finding when it is not a bundle of a version we know. */
 export const parseBundle = (value: unknown): Bundle => {
@@ -96,17 +108,16 @@ const depthOf = (error: unknown): number =>
       ? (depth[error.code] ?? 0)
       : 0
 
-const certificateOf = ({ verificationMaterial: { content } }: Bundle): Buffer | undefined => {
-  switch (content.$case) {
-    case 'certificate':
-      return Buffer.from(content.certificate.rawBytes)
-    case 'x509CertificateChain': {
-      const leaf = content.x509CertificateChain.certificates[0]
-      return leaf === undefined ? undefined : Buffer.from(leaf.rawBytes)
-    }
-    case 'publicKey':
-      return undefined
-  }
+const certificateOf = (
+  { verificationMaterial: { content } }: Bundle,
+  { key }: SignedEntity,
+): SigningCertificate | undefined => {
+  if (content.$case === 'publicKey' || key.$case !== 'certificate') return undefined
+  const leaf =
+    content.$case === 'certificate'
+      ? content.certificate
+      : content.x509CertificateChain.certificates[0]
+  return leaf && { der: Buffer.from(leaf.rawBytes), parsed: key.certificate }
 }
 
 /**
@@ -126,27 +137,40 @@ const timesOf = ({ timestamps }: SignedEntity): readonly SigningTime[] =>
 const iso = (stamp: RFC3161Timestamp) => stamp.signingTime.toISOString()
 
 /**
+ * The library's reader tries every byte string of a certificate for nested DER, and throws inside
+ * where there is none: a tenth of a verification went into stacks that nobody reads.
+ */
+const withoutStacks = <T>(work: () => T): T => {
+  const before = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  try {
+    return work()
+  } finally {
+    Error.stackTraceLimit = before
+  }
+}
+
+/**
  * Accepts when one of the roots accepts. `artifact` is needed for bundles over a bare message;
  * npm's are all DSSE envelopes. Throws a finding, or whatever the libraries throw.
  */
 export const verifyBundle = (
-  verifiers: BundleVerifier,
+  { verifiers, remember }: BundleVerifier,
   bundle: Bundle,
   { artifact }: { readonly artifact?: Uint8Array } = {},
 ): VerifiedBundle => {
   if (bundle.content.$case === 'messageSignature' && artifact === undefined)
     unverified('The bundle signs a file that is not here.')
-  const entity = toSignedEntity(
-    bundle,
-    artifact === undefined ? undefined : Buffer.from(artifact),
-  )
+  const bytes = artifact === undefined ? undefined : Buffer.from(artifact)
+  const entity = withoutStacks(() => toSignedEntity(bundle, bytes))
+  const certificate = certificateOf(bundle, entity)
+  if (remember && certificate !== undefined) rememberLeaf(certificate)
   let worst: unknown
   for (const verifier of verifiers) {
     try {
       verifier.verify(entity)
       const signedAt = timesOf(entity).toSorted((a, b) => (a.time < b.time ? -1 : 1))[0]
       if (signedAt === undefined) return unverified('Nobody tells when the bundle was signed.')
-      const certificate = certificateOf(bundle)
       return { signedAt, ...(certificate === undefined ? {} : { certificate }) }
     } catch (error) {
       if (worst === undefined || depthOf(error) > depthOf(worst)) worst = error

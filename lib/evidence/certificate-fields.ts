@@ -2,7 +2,8 @@
  * The strings in a Fulcio certificate: extensions 1.3.6.1.4.1.57264.1.1 to .24 and the subject
  * alternative name (fulcio docs/oid-info.md). Strict: whatever could be read in two ways is refused.
  */
-import { X509Certificate, type ASN1Obj } from '@sigstore/core'
+import type { ASN1Obj } from '@sigstore/core'
+import type { SigningCertificate } from './bundle.ts'
 import { quote, refuse } from './finding.ts'
 
 const fulcio = '1.3.6.1.4.1.57264.1.'
@@ -65,8 +66,10 @@ export type CertificateFields = {
 }
 
 /** Throws a finding, or what the parser throws. */
-export const certificateFields = (der: Uint8Array): CertificateFields => {
-  const certificate = X509Certificate.parse(Buffer.from(der))
+export const certificateFields = ({
+  der,
+  parsed: certificate,
+}: SigningCertificate): CertificateFields => {
   // the library verifies the re-encoded certificate: what is read here must be the same bytes
   if (!certificate.root.toDER().equals(der)) bad('The certificate is not in canonical DER.')
 

@@ -1,5 +1,6 @@
 /** Who signed: a Fulcio certificate read into an Identity. */
 import type { Identity } from '../types.ts'
+import type { SigningCertificate } from './bundle.ts'
 import { certificateFields, type CertificateFields } from './certificate-fields.ts'
 import { refuse } from './finding.ts'
 
@@ -62,11 +63,11 @@ const legacyRepository = ({ subject, extensions }: CertificateFields): string | 
 }
 
 /**
- * Decodes the signing certificate (DER) of a bundle that verified. A reusable workflow is the
+ * Decodes the signing certificate of a bundle that verified. A reusable workflow is the
  * `signer` (.9 and the subject); `workflow` and `repository` (.18, .12) are the caller's. Throws a
  * finding when the certificate is none of Fulcio's or contradicts itself.
  */
-export const decodeIdentity = (certificate: Uint8Array): Identity => {
+export const decodeIdentity = (certificate: SigningCertificate): Identity => {
   const fields = certificateFields(certificate)
   checkDeprecated(fields)
   const { subject, extensions } = fields

@@ -1,6 +1,6 @@
 /** Everything that verifying needs and that is made once per trust material. */
 import type { TrustMaterial } from '../types.ts'
-import { openBundleVerifier, type BundleVerifier } from './bundle.ts'
+import { openBundleVerifier, type BundleVerifier, type KeyFinder } from './bundle.ts'
 import { checkKeyTime, openKeyring, type Keyring } from './keyring.ts'
 
 export type Verification = {
@@ -16,10 +16,11 @@ export type Verification = {
 export const openVerification = (
   trust: TrustMaterial,
   registries?: readonly string[],
+  options?: { readonly remember?: boolean },
 ): Verification => {
   const keyring = openKeyring(trust.registryKeys)
   const code = 'INVALID_ATTESTATION'
-  const verifiers = openBundleVerifier(trust.roots, hint => {
+  const findKey: KeyFinder = hint => {
     const key = keyring.find(hint, 'npm:attestations', code)
     return {
       publicKey: key.publicKey,
@@ -29,6 +30,7 @@ export const openVerification = (
         return true
       },
     }
-  })
+  }
+  const verifiers = openBundleVerifier(trust.roots, findKey, options)
   return { trust: trust.digest, verifiers, keyring, registries }
 }
