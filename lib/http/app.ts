@@ -4,6 +4,7 @@ import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Gate } from '../gate/gate.ts'
 import { cameFrom, instanceHeader, viaHeader } from '../upstream/loop.ts'
 import { clientOf } from './client.ts'
+import { openEntrance, type EntranceOptions } from './entrance.ts'
 import { errorAnswer } from './refusal.ts'
 import { routeOf, type Route } from './route.ts'
 import { sendManifest, sendPackument } from './send-packument.ts'
@@ -27,8 +28,7 @@ export type AppObserver = {
   readonly onError?: (what: string, error: unknown) => void
 }
 
-export type AppOptions = {
-  readonly gate: Gate
+export type AppOptions = EntranceOptions & {
   /** Identifies this process, so that an upstream that is ourselves is noticed. */
   readonly instance: string
   readonly version: string
@@ -50,7 +50,8 @@ const sendDocument = async (
 }
 
 export const openApp = (options: AppOptions): Koa => {
-  const { gate, instance, version, metrics, observer = {} } = options
+  const { instance, version, metrics, observer = {} } = options
+  const entrance = openEntrance(options)
   const app = new Koa()
   // a download that the client gave up is no error of ours
   app.on('error', (error: NodeJS.ErrnoException) => {
@@ -58,7 +59,7 @@ export const openApp = (options: AppOptions): Koa => {
     if (!gone.includes(error.code ?? '')) observer.onError?.('response', error)
   })
 
-  const answer = async (ctx: Context, route: Route): Promise<void> => {
+  const answer = async (ctx: Context, route: Route, gate: Gate): Promise<void> => {
     switch (route.kind) {
       case 'packument':
         return sendPackument(ctx, gate, route.name)
@@ -101,19 +102,22 @@ export const openApp = (options: AppOptions): Koa => {
     const started = performance.now()
     let kind: Route['kind'] = 'unknown'
     ctx.set(instanceHeader, instance)
+    entrance.note(ctx)
     try {
       if (cameFrom(instance, ctx.get(viaHeader))) {
         throw new AttestryError('ELOOP', 'This request came from this server itself.')
       }
-      const route = routeOf(ctx.req.url ?? '/')
+      const place = entrance.placeOf(ctx.req.url ?? '/')
+      const route = routeOf(place.target)
       kind = route.kind
+      const gate = await entrance.admit(ctx, kind, place)
       if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
         const message = `${ctx.method} is not taken at this address.`
         throw route.kind === 'unknown'
           ? new AttestryError('ENOTFOUND', message)
           : new AttestryError('EMETHOD', message)
       }
-      await answer(ctx, route)
+      await answer(ctx, route, gate)
     } catch (error) {
       const known = isAttestryError(error)
       if (!known) observer.onError?.('request', error)
@@ -122,6 +126,7 @@ export const openApp = (options: AppOptions): Koa => {
         : new AttestryError('EINTERNAL', 'Something went wrong in this server.')
       sendAnswer(ctx, errorAnswer(told))
     }
+    entrance.leave(ctx)
     const { method, status } = ctx
     const duration = performance.now() - started
     observer.onRequest?.({ method, route: kind, status, duration, client: clientOf(ctx) })

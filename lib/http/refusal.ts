@@ -21,6 +21,7 @@ const ascii = (text: string, max: number): string => {
 }
 
 const RETRY_AFTER = '10'
+const CHALLENGE = 'Bearer realm="attestry", Basic realm="attestry"'
 
 /** `why` is the address of the page that explains this verdict. */
 export const refusalAnswer = (verdict: Verdict, why: string): Answer => {
@@ -62,6 +63,8 @@ export const errorAnswer = (error: AttestryError): Answer => {
     headers: {
       'cache-control': 'no-store',
       ...(error.status === 503 && { 'retry-after': RETRY_AFTER }),
+      // a browser that follows the link to a why page asks for a password: the token
+      ...(error.status === 401 && { 'www-authenticate': CHALLENGE }),
     },
     body: { error: text, message: text, code: error.code },
   }

@@ -1,6 +1,7 @@
 /** The listening server: HTTP/1.1 (HTTP/2 has no reason phrase), bounded waits, an orderly end. */
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type ServerOptions as ServerOptionsOfNode } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type Koa from 'koa'
 import { AttestryError, messageOf } from '../errors.ts'
@@ -13,23 +14,41 @@ export type ServerOptions = {
   readonly port: number
   /** Milliseconds a client may take to send its request. */
   readonly requestTimeout: number
+  /** PEM; with it the server speaks HTTPS only. */
+  readonly tls?: Certificate
 }
+
+export type Certificate = { readonly cert: string; readonly key: string }
 
 export type RunningServer = {
   readonly port: number
+  /** Connections from now on get this certificate. Throws what is wrong with it. */
+  readonly renew: (certificate: Certificate) => void
   /** Takes no new requests, lets those under way end for up to `grace` milliseconds. */
   readonly close: (grace?: number) => Promise<void>
 }
 
+const createSecure = (tls: Certificate, bounds: ServerOptionsOfNode) => {
+  try {
+    // no h2: it has no reason phrase, and that is where some clients show a refusal
+    return createTlsServer({ ...bounds, ...tls, ALPNProtocols: ['http/1.1'] })
+  } catch (error) {
+    const message = `server.tls: the certificate or its key cannot be used: ${messageOf(error)}.`
+    throw new AttestryError('ECONFIG', message, { cause: error })
+  }
+}
+
 export const listen = async (options: ServerOptions): Promise<RunningServer> => {
-  const { app, host, port, requestTimeout } = options
-  const server = createServer({
+  const { app, host, port, requestTimeout, tls } = options
+  const bounds = {
     requestTimeout,
     headersTimeout: requestTimeout,
     // clients keep connections for the length of an install
     keepAliveTimeout: 30_000,
     maxHeaderSize: 16 * 1024,
-  })
+  }
+  const secure = tls && createSecure(tls, bounds)
+  const server = secure ?? createServer(bounds)
   server.listen(port, host)
   try {
     await once(server, 'listening')
@@ -42,6 +61,7 @@ export const listen = async (options: ServerOptions): Promise<RunningServer> => 
   server.on('request', (request, response) => void answer(request, response))
   return {
     port: bound,
+    renew: certificate => secure?.setSecureContext({ ...certificate }),
     close: async (grace = 5_000) => {
       const closed = once(server, 'close')
       server.close()
