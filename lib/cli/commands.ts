@@ -27,4 +27,8 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Check policy files, compare them and test them, before they are in force.',
     load: async () => (await import('./policy.ts')).policy,
   },
+  npmrc: {
+    summary: 'Print the lines that make a package manager ask Attestry.',
+    load: async () => (await import('./npmrc.ts')).npmrc,
+  },
 }
