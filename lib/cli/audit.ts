@@ -146,6 +146,7 @@ const auditWith = async (options: AuditOptions, io: Io): Promise<number> => {
     at: new Date().toISOString(),
     milliseconds: Math.round(performance.now() - started),
     registry,
+    registryGiven: isKnown,
     policies: names.length > 0 ? names : ['baseline (enforce)'],
     policyDigest,
     judged,

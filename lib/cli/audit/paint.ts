@@ -1,5 +1,5 @@
 /** Colours where they are wanted, and text that cannot disturb a terminal. */
-import { styleText } from 'node:util'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import type { Io, Output } from '../io.ts'
 
 /**
@@ -28,12 +28,14 @@ export const plain = (text: string): string =>
     c => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`,
   )
 
-/** Lines of at most `width` characters; a word longer than that stays whole. */
+const lengthOf = (text: string) => stripVTControlCharacters(text).length
+
+/** Lines of at most `width` characters, colours not counted; a longer word stays whole. */
 export const wrap = (text: string, width: number): readonly string[] => {
   const lines: string[] = []
   let line = ''
   for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
+    if (line !== '' && lengthOf(line) + 1 + lengthOf(word) > width) {
       lines.push(line)
       line = word
     } else line = line === '' ? word : `${line} ${word}`

@@ -13,8 +13,8 @@ import type { Report } from './result.ts'
 import { sarifReport } from './sarif.ts'
 import { tableReport } from './table.ts'
 
-/** Rows of each kind shown to people when not all are wanted. */
-const ROWS = 20
+/** Rows of each reason shown to people when not all are wanted. */
+const ROWS = 10
 /** Rows of a Markdown table, and annotations. */
 const SUMMARY_ROWS = 100
 const ANNOTATIONS = 50

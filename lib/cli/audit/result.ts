@@ -78,8 +78,8 @@ export type PastProxy = {
   /** `--fix` can put it right. */
   readonly fixable: boolean
   /**
-   * What it fetches has been judged: the lockfile pins the bytes that the upstream names, or it
-   * asks a registry that we ask ourselves. Where not, the audit could not tell.
+   * What it fetches has been judged: the lockfile pins the bytes that the upstream names, it asks
+   * a registry that we ask ourselves, or it is refused. Where not, the audit could not tell.
    */
   readonly covered: boolean
 }
@@ -92,8 +92,9 @@ export type Report = {
   /** ISO 8601. */
   readonly at: string
   readonly milliseconds: number
-  /** Where clients reach the proxy. */
+  /** Where clients reach the proxy, and whether somebody said so; else it is the default. */
   readonly registry: string
+  readonly registryGiven: boolean
   /** Names with mode. */
   readonly policies: readonly string[]
   readonly policyDigest: string
@@ -212,14 +213,38 @@ export const summaryOf = ({ judged, pastProxy, strict }: Report): Summary => {
 export const idOf = ({ name, version }: { readonly name: string; readonly version: string }) =>
   version === '' ? name : `${name}@${version}`
 
-/** Those with something to tell, by the code of their first reason, the commonest code first. */
+/** The gravest first: what is forged, then what is not as it was, then what only a rule forbids. */
+const gravity: readonly string[] = [
+  'INTEGRITY_MISMATCH',
+  'WRONG_SUBJECT',
+  'INVALID_SIGNATURE',
+  'INVALID_ATTESTATION',
+  'MANIFEST_MISMATCH',
+  'OUT_OF_NAMESPACE',
+  'IDENTITY_MISMATCH',
+  'PUBLISHER_CHANGED',
+  'DOWNGRADED',
+  'DENIED',
+  'UNSIGNED',
+  'NO_PROVENANCE',
+  'WAIVER_EXPIRED',
+  'CONDITION_FALSE',
+  'TOO_NEW',
+  'EVIDENCE_UNAVAILABLE',
+] satisfies readonly ReasonCode[]
+
+const rank = (code: string) => {
+  const at = gravity.indexOf(code)
+  return at === -1 ? gravity.length : at
+}
+
+const gravest = ({ reasons }: Judged): AuditReason['code'] =>
+  reasons.map(({ code }) => code).sort((a, b) => rank(a) - rank(b))[0] ?? 'EINTERNAL'
+
+/** Those with something to tell, by the gravest of their reasons, the gravest first. */
 export const byReason = (
   judged: readonly Judged[],
 ): readonly (readonly [code: AuditReason['code'], judged: readonly Judged[]])[] => {
-  const groups = new Map<AuditReason['code'], Judged[]>()
-  for (const one of judged) {
-    const code = one.reasons[0]?.code ?? 'EINTERNAL'
-    groups.set(code, [...(groups.get(code) ?? []), one])
-  }
-  return [...groups].sort(([a, { length: m }], [b, { length: n }]) => n - m || (a < b ? -1 : 1))
+  const groups = Map.groupBy(judged, gravest)
+  return [...groups].sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1))
 }

@@ -77,11 +77,13 @@ const withoutSecrets = (address: string): string =>
 const originOf = (address: string | undefined) =>
   address === undefined ? undefined : URL.parse(address)?.origin
 
-/** Of the judged, those whose bytes are sure whoever sends them. */
+/** Of the judged, those whose verdict holds whoever sends the bytes: pinned, or refused anyway. */
 const sureOf = (judged: readonly Judged[]): ReadonlySet<string> =>
   new Set(
     judged
-      .filter(({ pinned, outcome }) => pinned && outcome !== 'unknown')
+      .filter(
+        ({ pinned, outcome }) => outcome === 'refused' || (pinned && outcome === 'allowed'),
+      )
       .map(({ name, version, integrity }) => keyOf(name, version, integrity)),
   )
 

@@ -15,7 +15,7 @@ export type TableOptions = {
   /** Characters; lines are never longer, but for names and addresses that cannot be broken. */
   readonly columns: number
   readonly paint: Paint
-  /** Rows shown of each kind. */
+  /** Rows shown of each reason. */
   readonly most: number
 }
 
@@ -29,89 +29,124 @@ const placeOf = (file: string, lines: readonly number[]): string => {
   return `${plain(file)}:${lines[0] ?? 1}${more}`
 }
 
-const rowsText = (rows: readonly Row[], { columns, paint }: TableOptions): string => {
+/** The last of several sentences is the command that tells more. */
+const rowsText = (
+  rows: readonly Row[],
+  { columns, paint }: TableOptions,
+  margin = 2,
+): string => {
   const width = (pick: (row: Row) => string) => Math.max(...rows.map(row => pick(row).length))
   const [first, second] = [width(row => row.what), width(row => row.where)]
-  const left = columns - 2 - first - 2 - second - 2
-  const [indent, room] = left >= ROOM ? [columns - left, left] : [4, columns - 4]
+  const left = columns - margin - first - 2 - second - 2
+  const short = rows.every(({ why }) => why.every(text => text.length <= left))
+  const beside = left >= ROOM || short
+  const [indent, room] = beside ? [columns - left, left] : [margin + 2, columns - margin - 2]
   const lines = rows.flatMap(({ what, where, why }) => {
-    const head = `  ${paint('bold', what.padEnd(first))}  ${paint('dim', where)}`
-    const texts = why.flatMap((text, i) => {
-      const last = i === why.length - 1 && why.length > 1
-      return wrap(text, room).map(line => (last ? paint('dim', line) : line))
-    })
+    const name = paint('bold', what.padEnd(first))
+    const head = `${' '.repeat(margin)}${name}  ${paint('dim', where)}`
+    const texts = why.flatMap((text, i) =>
+      wrap(text, room).map(line => (i === why.length - 1 ? paint('dim', line) : line)),
+    )
     const below = texts.map(line => ' '.repeat(indent) + line)
-    if (left < ROOM) return [head, ...below]
+    if (!beside) return [head, ...below]
     const gap = ' '.repeat(second - where.length + 2)
     return [`${head}${gap}${texts[0] ?? ''}`, ...below.slice(1)]
   })
-  return `${lines.join('\n')}\n`
+  return lines.map(line => `${line}\n`).join('')
 }
 
-const cutNote = (rest: number, options: TableOptions): string =>
-  rest > 0 ? `  ${options.paint('dim', `... and ${rest} more; --all shows them`)}\n` : ''
+const cutNote = (rest: number, { paint }: TableOptions): string =>
+  rest > 0 ? `  ${paint('dim', `... and ${rest} more; --all shows them`)}\n` : ''
 
-/** Groups of one reason code after the other, `most` rows altogether. */
+const paragraph = (text: string, columns: number): string =>
+  wrap(plain(text), columns - 2)
+    .map(line => `  ${line}\n`)
+    .join('')
+
+/** One code: what several share is said once above them. */
+const codeGroup = (
+  file: string,
+  code: string,
+  group: readonly Judged[],
+  options: TableOptions,
+): string => {
+  const said = ({ reasons }: Judged) =>
+    reasons.map(reason =>
+      reason.code === code ? reason.message : `${reason.code}: ${reason.message}`,
+    )
+  const row = (one: Judged, why: readonly string[]): Row => ({
+    what: plain(idOf(one)),
+    where: placeOf(file, one.lines),
+    why: [...why.map(plain), plain(whyCommand(one))],
+  })
+  const shown = group.slice(0, options.most)
+  const alike = [...Map.groupBy(shown, one => said(one).join('\n')).values()]
+  const single = alike.filter(some => some.length === 1).flat()
+  const shared = alike.filter(some => some.length > 1)
+  const parts = [
+    ...(single.length > 0
+      ? [
+          rowsText(
+            single.map(one => row(one, said(one))),
+            options,
+          ),
+        ]
+      : []),
+    ...shared.map(some => {
+      const [first] = some
+      const above = first ? said(first).map(text => paragraph(text, options.columns)) : []
+      return (
+        above.join('') +
+        rowsText(
+          some.map(one => row(one, [])),
+          options,
+        )
+      )
+    }),
+  ]
+  return parts.join('\n') + cutNote(group.length - shown.length, options)
+}
+
 const judgedSection = (
   file: string,
   judged: readonly Judged[],
   options: TableOptions,
   style: Style,
-): string => {
-  let left = options.most
-  const parts: string[] = []
-  for (const [code, group] of byReason(judged)) {
-    if (left <= 0) break
-    const shown = group.slice(0, left)
-    left -= shown.length
-    const rows = shown.map(one => ({
-      what: plain(idOf(one)),
-      where: placeOf(file, one.lines),
-      why: [
-        ...one.reasons.map(reason =>
-          plain(reason.code === code ? reason.message : `${reason.code}: ${reason.message}`),
-        ),
-        plain(whyCommand(one)),
-      ],
-    }))
-    const title = `${options.paint([style, 'bold'], code)} ${group.length}`
-    parts.push(`${title}\n${rowsText(rows, options)}`)
-  }
-  const rest = Math.max(0, judged.length - options.most)
-  return parts.join('\n') + cutNote(rest, options)
-}
+): string =>
+  byReason(judged)
+    .map(([code, group]) => {
+      const title = `${options.paint([style, 'bold'], code)} ${group.length}`
+      return `${title}\n${codeGroup(file, code, group, options)}`
+    })
+    .join('\n')
 
+/** What has not been judged at all comes first. */
 const pastSection = (
   file: string,
   entries: readonly PastProxy[],
   options: TableOptions,
 ): string => {
-  const groups = new Map<string, PastProxy[]>()
-  for (const entry of entries) {
-    const group = groups.get(entry.message)
-    if (group) group.push(entry)
-    else groups.set(entry.message, [entry])
-  }
-  let left = options.most
-  const parts: string[] = []
-  for (const [message, group] of groups) {
-    if (left <= 0) break
-    const shown = group.slice(0, left)
-    left -= shown.length
-    const told = wrap(plain(message), options.columns - 2).map(line => `  ${line}\n`)
-    const width = Math.max(...shown.map(entry => plain(idOf(entry)).length))
-    const rows = shown.map(entry => {
+  const groups = Map.groupBy(entries, ({ message, covered }) => `${covered} ${message}`)
+  const sorted = [...groups.values()].sort(
+    ([a], [b]) => Number(a?.covered ?? true) - Number(b?.covered ?? true),
+  )
+  const parts = sorted.map(group => {
+    const shown = group.slice(0, options.most)
+    const rows = shown.map((entry): Row => {
       const marks = [
+        ...(entry.covered ? [] : ['not judged']),
         ...(entry.fixable ? ['fixable'] : []),
-        ...(entry.covered ? [] : ['unproven']),
       ]
-      const name = options.paint('bold', plain(idOf(entry)).padEnd(width))
-      const place = options.paint('dim', placeOf(file, [entry.line]))
-      return `    ${name}  ${place}${marks.length > 0 ? `  ${marks.join(', ')}` : ''}\n`
+      return {
+        what: plain(idOf(entry)),
+        where: placeOf(file, [entry.line]),
+        why: marks.length > 0 ? [marks.join(', ')] : [],
+      }
     })
-    parts.push(told.join('') + rows.join(''))
-  }
-  return parts.join('') + cutNote(Math.max(0, entries.length - options.most), options)
+    const above = paragraph(group[0]?.message ?? '', options.columns)
+    return above + rowsText(rows, options, 4) + cutNote(group.length - shown.length, options)
+  })
+  return parts.join('\n')
 }
 
 const coverageText = (report: Report, { paint, columns }: TableOptions): string => {
@@ -129,7 +164,7 @@ const coverageText = (report: Report, { paint, columns }: TableOptions): string 
     .filter(([, n]) => n > 0)
     .map(([what, n]) => {
       const share = n / judged.length
-      const percent = `${share > 0 && share < 0.01 ? '<1' : Math.floor(share * 100)} %`
+      const percent = `${share > 0 && share < 0.01 ? '<1' : Math.round(share * 100)} %`
       const bar = paint('dim', '▪'.repeat(Math.max(1, Math.round(share * size))))
       return `  ${what.padEnd(24)} ${String(n).padStart(width)}  ${percent.padStart(5)}  ${bar}\n`
     })
@@ -147,21 +182,28 @@ const lastLine = (report: Report, paint: Paint): string => {
   const n = (count: number, style: Style, text: string) =>
     count > 0 ? paint([style, 'bold'], `${count} ${text}`) : `${count} ${text}`
   const past = report.pastProxy.length
+  const uncovered = report.pastProxy.filter(({ covered }) => !covered).length
   const parts = [
     n(refused, 'red', 'refused'),
     n(unknown, 'magenta', 'could not be judged'),
-    ...(past > 0 ? [`${past} past the proxy`] : []),
+    ...(past > 0
+      ? [
+          n(past, report.strict ? 'red' : 'magenta', 'past the proxy') +
+            (uncovered > 0 ? ` (${uncovered} not judged)` : ''),
+        ]
+      : []),
     `${allowed} allowed`,
     ...(waived > 0 ? [`${waived} of them by waiver`] : []),
     ...(observed > 0 ? [`${observed} of them only because the policy observes`] : []),
   ]
-  const marks = {
-    clean: paint(['green', 'bold'], 'clean'),
-    refused: paint(['red', 'bold'], 'refused'),
-    'could-not-tell': paint(['magenta', 'bold'], 'could not tell'),
-  }
-  return `${marks[outcome]}: ${parts.join(', ')}`
+  const clean = outcome === 'clean' ? `${paint(['green', 'bold'], 'clean')}: ` : ''
+  return clean + parts.join(', ')
 }
+
+const fixHint = ({ registry, registryGiven }: Report, fixable: number): string =>
+  registryGiven
+    ? `  attestry audit --fix points ${fixable} of them at ${registry}\n`
+    : `  attestry audit --fix --registry URL points ${fixable} of them at the proxy\n`
 
 export const tableReport = (report: Report, options: TableOptions): string => {
   const { file, judged, pastProxy, notJudged, notes } = report
@@ -181,10 +223,7 @@ export const tableReport = (report: Report, options: TableOptions): string => {
       section('Could not tell', 'magenta', judgedSection(file, unknown, options, 'magenta')),
     )
   if (pastProxy.length > 0) {
-    const hint =
-      fixable > 0
-        ? `\n  attestry audit --fix points ${fixable} of them at ${report.registry}\n`
-        : ''
+    const hint = fixable > 0 ? `\n${fixHint(report, fixable)}` : ''
     parts.push(
       section('Past the proxy', 'magenta', pastSection(file, pastProxy, options) + hint),
     )
@@ -207,5 +246,5 @@ export const tableReport = (report: Report, options: TableOptions): string => {
     asides.length + notes.length > 0 ? '\n' : '',
   )
   const last = `${lastLine(report, paint)} ${paint('dim', `(${duration(report.milliseconds)})`)}`
-  return `${parts.join('')}${last}\n`
+  return `${parts.join('')}${wrap(last, columns).join('\n')}\n`
 }
