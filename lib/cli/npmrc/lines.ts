@@ -76,6 +76,7 @@ export const clientLines = (client: NpmrcClient, url: string): ClientLines => {
         title: 'Bun 1',
         file: 'bunfig.toml',
         advice: [
+          'Where the file has an [install] already, the second line belongs below it.',
           'Entries of an existing bun.lock that hold a URL go past this; empty ones do not. Make the file anew where it has some.',
         ],
         lines: `[install]\nregistry = ${quoted(url)}\n`,
