@@ -81,15 +81,16 @@ const reasonOf = (
 ): BypassReason | undefined => {
   const { kind, resolved } = entry
   if (kind === 'git') return 'git'
-  if (kind === 'url')
-    return resolved !== undefined && isBelow(resolved, registry) ? undefined : 'url'
-  if (kind !== 'registry' || resolved === undefined) return undefined
+  if (resolved === undefined) return kind === 'url' ? 'url' : undefined
+  if (kind !== 'url' && kind !== 'registry') return undefined
   // replace-registry-host=npmjs, npm's default, goes by the host alone
   const isReplaced = format === 'npm' && URL.parse(resolved)?.hostname === npmHost
   const isOurs = isBelow(resolved, registry)
   const address = tarballAddress(resolved)
-  if (address !== undefined && !isTarballOf(address, entry)) return 'other-package'
-  return isOurs || isReplaced ? undefined : 'foreign-host'
+  if (kind === 'registry' && address !== undefined && !isTarballOf(address, entry))
+    return 'other-package'
+  if (isOurs || isReplaced) return undefined
+  return kind === 'url' ? 'url' : 'foreign-host'
 }
 
 const whyOf = (entry: LockedPackage, reason: BypassReason): string => {
