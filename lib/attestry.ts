@@ -1,7 +1,10 @@
 /** The running proxy: the rooms, and a server in front of them. What a program may embed. */
+import { openAccess, type Access } from './access/access.ts'
+import { fetchDocumentWith } from './access/fetch-document.ts'
 import { publicUrlOf, type Settings } from './config/settings.ts'
 import type { Gate } from './gate/gate.ts'
 import { openApp, type AppObserver } from './http/app.ts'
+import { readCertificate, watchCertificate } from './http/certificate-files.ts'
 import { listen } from './http/server.ts'
 import { openRooms, type Rooms, type RoomsObserver } from './rooms.ts'
 import { version } from './version.ts'
@@ -15,7 +18,7 @@ export type AttestryOptions = {
   readonly now?: () => Date
 }
 
-export type Attestry = Pick<Rooms, 'store' | 'policies' | 'upstreams'> & {
+export type Attestry = Pick<Rooms, 'store' | 'policies' | 'views' | 'upstreams'> & {
   /** Where clients reach it; ends with a slash. */
   readonly url: string
   readonly port: number
@@ -24,31 +27,75 @@ export type Attestry = Pick<Rooms, 'store' | 'policies' | 'upstreams'> & {
   readonly close: () => Promise<void>
 }
 
+/** Milliseconds and bytes; discovery documents and key sets are small. */
+const ISSUER = { timeout: 10_000, size: 256 * 1024, userAgent: `attestry/${version}` }
+
+const accessOf = (settings: Settings, { store }: Rooms, now: () => Date): Access => {
+  const { adminToken } = settings.server
+  return openAccess({
+    records: store.records,
+    mode: settings.access,
+    issuers: settings.oidc,
+    ...(adminToken && { adminToken: adminToken.reveal() }),
+    fetchDocument: fetchDocumentWith(ISSUER),
+    now,
+  })
+}
+
 /** Opens everything and listens. */
 export const openAttestry = async (options: AttestryOptions): Promise<Attestry> => {
-  const { settings, observer = {}, metrics } = options
+  const { settings, observer = {}, metrics, now = () => new Date() } = options
   const rooms = await openRooms(options)
-  const { store, policies, upstreams, instance, close } = rooms
+  const { store, policies, views, upstreams, instance, close } = rooms
   const gates: Gate[] = []
   try {
     const { host, port: wanted } = settings.listen
+    const { requestTimeout, trustedProxies, tls: files } = settings.server
+    const tls = files && (await readCertificate(files))
+    const access = accessOf(settings, rooms, now)
     const server = await listen({
       host,
       port: wanted,
-      requestTimeout: settings.server.requestTimeout,
+      requestTimeout,
+      ...(tls && { tls }),
       // the port may be known only now, and addresses are written into what the gate makes
       app: port => {
         const gate = rooms.openGate(
-          settings.publicUrlGiven ? settings.publicUrl : publicUrlOf({ host, port }),
+          settings.publicUrlGiven
+            ? settings.publicUrl
+            : publicUrlOf({ host, port }, tls !== undefined),
         )
         gates.push(gate)
-        return openApp({ gate, instance, version, ...(metrics && { metrics }), observer })
+        return openApp({
+          gate,
+          views: [...views.keys()],
+          access,
+          trustedProxies,
+          instance,
+          version,
+          ...(metrics && { metrics }),
+          observer,
+        })
       },
     })
     rooms.closeWith(server)
+    if (files && tls) {
+      const onError = (error: unknown) => observer.onError?.('certificate', error)
+      const { renew } = server
+      rooms.closeWith(watchCertificate({ files, certificate: tls, renew, onError }))
+    }
     const [gate] = gates
     if (!gate) throw new Error('a server without a gate')
-    return { url: gate.publicUrl, port: server.port, gate, store, policies, upstreams, close }
+    return {
+      url: gate.publicUrl,
+      port: server.port,
+      gate,
+      store,
+      policies,
+      views,
+      upstreams,
+      close,
+    }
   } catch (error) {
     await close()
     throw error

@@ -38,6 +38,8 @@ export type Rooms = {
   readonly store: Store
   readonly upstreams: ReadonlyMap<string, Upstream>
   readonly policies: readonly Policy[]
+  /** Layers that views add, by the view's name. */
+  readonly views: ReadonlyMap<string, readonly Policy[]>
   /** Identifies this process to an upstream that may be ourselves. */
   readonly instance: string
   /** Call once: what the gate makes is written for clients that reach us at this address. */
@@ -111,7 +113,8 @@ export const examinerFor = async (
 
 /** When a part fails to open, those opened before it are closed. */
 export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
-  const { settings, observer = {}, now = () => new Date(), offline = false } = options
+  const { settings, observer = {}, now = () => new Date() } = options
+  const offline = options.offline ?? settings.cache.offline
   const { storage, cache, limits } = settings
   const closing: (() => Promise<void>)[] = []
   const opened = <T extends { close(): Promise<void> }>(part: T): T => {
@@ -124,6 +127,9 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
   try {
     const names = settings.upstreams.map(({ name }) => name)
     const policies = await loadPolicies(settings.policies, names)
+    const views = new Map<string, readonly Policy[]>()
+    for (const [name, view] of Object.entries(settings.views))
+      views.set(name, await loadPolicies(view.policies, names))
     const half = Math.floor(storage.memory / 2)
     const store = opened(
       await openLocalStore({
@@ -149,6 +155,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
       store,
       upstreams,
       policies,
+      views,
       instance,
       openGate: publicUrl =>
         opened(
@@ -157,6 +164,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
             upstreams,
             examiners,
             policies,
+            views,
             publicUrl,
             cache: {
               ...cache,

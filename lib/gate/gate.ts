@@ -53,6 +53,7 @@ export type GateOptions = {
   readonly cache: {
     readonly packumentTtl: number
     readonly staleIfError: number
+    readonly staleWhileRevalidate?: number
     readonly negativeTtl: number
     readonly recheck: number
     readonly memory: number
@@ -132,6 +133,8 @@ export const openGate = (options: GateOptions): Gate => {
     now,
     ttl: cache.packumentTtl,
     staleIfError: cache.staleIfError,
+    ...(cache.staleWhileRevalidate && { staleWhileRevalidate: cache.staleWhileRevalidate }),
+    later: background.add,
     negativeTtl: cache.negativeTtl,
     memory: Math.floor(cache.memory / 2),
     onFresh: index => {

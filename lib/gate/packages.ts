@@ -40,10 +40,14 @@ export type PackagesOptions = {
   readonly ttl: number
   /** Milliseconds for which an unreachable upstream's last word still serves. */
   readonly staleIfError: number
+  /** Milliseconds past `ttl` for which what we have is served at once, and the upstream asked behind. */
+  readonly staleWhileRevalidate?: number
   /** Milliseconds for which "there is no such package" is remembered. */
   readonly negativeTtl: number
   /** Bytes of claims held in memory. */
   readonly memory: number
+  /** Takes a refresh that nobody waits for; without it all are waited for. */
+  readonly later?: (key: string, work: () => Promise<void>) => boolean
   readonly onStale?: (name: string, upstream: string, error: unknown) => void
   readonly onFresh?: (index: PackageIndex) => void
 }
@@ -172,6 +176,18 @@ export const openPackages = (options: PackagesOptions) => {
     return text && indexOf(name, kept, await readClaims(text, name))
   }
 
+  /** Behind somebody's back: a failure leaves what we have, for the next look to tell of. */
+  const renew = async (name: string, have: PackageIndex): Promise<void> => {
+    const upstream = upstreamFor(name)
+    if ((resting.get(upstream.name) ?? 0) > now()) return
+    try {
+      indexes.set(name, await flight(name, () => refresh(name, have)))
+    } catch (error) {
+      if (standsIn(error)) resting.set(upstream.name, now() + COOL_DOWN)
+      options.onStale?.(name, upstream.name, messageOf(error))
+    }
+  }
+
   const look = async (name: string, maxAge: number): Promise<PackageIndex> => {
     const upstream = upstreamFor(name)
     const have = await held(name)
@@ -181,6 +197,11 @@ export const openPackages = (options: PackagesOptions) => {
       return have
     }
     const usable = have && age <= staleIfError
+    const soon = maxAge === ttl && age <= ttl + (options.staleWhileRevalidate ?? 0)
+    if (have && soon && options.later?.(`packument ${name}`, () => renew(name, have))) {
+      indexes.set(name, have)
+      return have
+    }
     try {
       if (usable && (resting.get(upstream.name) ?? 0) > now()) {
         return { ...have, stale: true }

@@ -6,7 +6,7 @@ export const offlineUpstream = ({ name, url }: Pick<Upstream, 'name' | 'url'>): 
   const refuse = () =>
     Promise.reject(
       new AttestryError(
-        'EUPSTREAM',
+        'EOFFLINE',
         `The store has no answer, and ${name} is not asked offline.`,
       ),
     )
