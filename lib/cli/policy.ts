@@ -8,6 +8,10 @@ const parts: Readonly<Record<string, { summary: string; load(): Promise<Run> }>>
     summary: 'Read policy files and say what is wrong, and what is probably not meant.',
     load: async () => (await import('./policy/check.ts')).check,
   },
+  diff: {
+    summary: 'Tell whose verdict another policy would change.',
+    load: async () => (await import('./policy/diff.ts')).diff,
+  },
 }
 
 const usage = () => {

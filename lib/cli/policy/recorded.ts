@@ -1,0 +1,20 @@
+/** The package versions that were asked for, from the audit record. */
+import type { AuditLog } from '../../store/store.ts'
+import type { Pinned } from './locked.ts'
+
+/**
+ * Each once, whatever was decided about it. Without integrities: what is judged is what the
+ * upstream has now, as it would be for the next request.
+ */
+export const recordedPackages = async (
+  audit: Pick<AuditLog, 'read'>,
+  since: Date,
+): Promise<readonly Pinned[]> => {
+  const seen = new Map<string, Pinned>()
+  for await (const { at, package: id } of audit.read()) {
+    if (Date.parse(at) < since.getTime()) continue
+    const { name, version } = id
+    seen.set(JSON.stringify([name, version]), { name, version })
+  }
+  return [...seen.values()]
+}
