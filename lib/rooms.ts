@@ -100,7 +100,9 @@ export const examinerFor = async (
 ): Promise<Examiner> => {
   const { kind } = upstream.registryKeys
   const trust = await loadTrust({
-    roots: settings.trust.roots.map(root => (root.kind === 'file' ? root : 'public-good')),
+    roots: (upstream.trustRoots ?? settings.trust.roots).map(root =>
+      root.kind === 'file' ? root : 'public-good',
+    ),
     registryKeys: kind === 'file' ? upstream.registryKeys : kind,
   })
   const { workers, timeout } = settings.verification
@@ -142,6 +144,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     )
     const instance = randomUUID()
     const upstreams = new Map<string, Upstream>()
+    const terms = new Map(settings.upstreams.map(upstream => [upstream.name, upstream]))
     const examiners = new Map<string, Examiner>()
     for (const upstream of settings.upstreams) {
       const { name, url } = upstream
@@ -162,6 +165,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
           openGate({
             store,
             upstreams,
+            terms,
             examiners,
             policies,
             views,

@@ -146,6 +146,13 @@ export type VersionClaims = {
   /** The packument's `time[version]`: unsigned. */
   readonly publishedAt?: string
   readonly deprecated?: string
+  /** A mirror and the registry whose evidence counts disagree: what each says, and their names. */
+  readonly splitView?: {
+    readonly mirror: string
+    readonly evidence: string
+    readonly mirrorSays: string
+    readonly evidenceSays: string
+  }
 }
 
 /** When this instance saw a version: `absentAt` is the last look at its packument without it. */

@@ -15,6 +15,7 @@ import type { Judges } from './judge.ts'
 import type { Memory } from './memory.ts'
 import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
+import { openPins, type Pin } from './pins.ts'
 
 export type Admission = {
   readonly verdict: Verdict
@@ -23,9 +24,6 @@ export type Admission = {
   /** The verdict was not made for this request but remembered. */
   readonly remembered: boolean
 }
-
-/** What was admitted once, in the collection `pin`: the bytes this version means, for ever. */
-export type Pin = { readonly integrity: Integrity; readonly size: number; readonly at: string }
 
 export type AdmissionsOptions = {
   readonly store: Store
@@ -57,6 +55,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
   const { hot } = options.memory
   const hotKey = (id: PackageId) => `${options.key} ${idOf(id)}`
   const flight = openFlights<Admission>()
+  const pins = openPins(store)
 
   const find = async ({ name, version }: PackageId) => {
     // whatever age: a version we know needs no fresh packument to be judged
@@ -77,7 +76,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     evidence: Evidence,
     download: Download,
   ): Promise<Evidence> => {
-    const bytes = bytesFact(claims, download)
+    const bytes = bytesFact(claims, download, upstreamFor(index.name))
     if (bytes.state !== 'verified') return { ...evidence, bytes }
     const claimed = await packages.manifest(index, claims.version)
     const manifest = await examinerFor(index.upstream).inspect(download.staged.read(), claimed)
@@ -125,7 +124,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
       await book.keep(evidence, claims)
       if (verdict.decision !== 'allow') return { verdict }
       const pin: Pin = { ...arrived.info, at: now().toISOString() }
-      const kept = await store.records.putIfAbsent('pin', idOf(id), pin)
+      const kept = await pins.putIfAbsent(id, index.upstream, pin)
       if (kept.integrity !== pin.integrity) return await refuseRepinned(index, claims, kept)
       await arrived.staged.commit()
       return { verdict, blob: kept }
@@ -145,7 +144,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
   const admit = async (id: PackageId): Promise<Admission> => {
     const { index, claims } = await find(id)
     const epoch = epochs.of(id.name)
-    const pin = await store.records.get<Pin>('pin', idOf(id))
+    const pin = await pins.get(id, index.upstream)
     const moved = pin && claims.integrity && pin.integrity !== claims.integrity
     const here = pin && !moved ? await store.blobs.stat(pin.integrity) : undefined
     const { verdict, blob } = moved

@@ -1,5 +1,6 @@
 /** What a version's manifest in the packument claims. Everything here comes unproven from the upstream. */
 import type { Integrity, VersionClaims } from '../types.ts'
+import { splitViewOf } from './split-view.ts'
 
 export type Manifest = Readonly<Record<string, unknown>>
 
@@ -43,6 +44,7 @@ export const claimsOf = (manifest: Manifest, version: string, time: unknown): Ve
   const publishedAt =
     published !== undefined && !Number.isNaN(Date.parse(published)) ? published : undefined
   const deprecated = text(manifest['deprecated'])
+  const splitView = splitViewOf(manifest)
   return {
     version,
     tarball: text(dist['tarball']) ?? '',
@@ -54,6 +56,7 @@ export const claimsOf = (manifest: Manifest, version: string, time: unknown): Ve
     }),
     ...(publishedAt && { publishedAt: new Date(publishedAt).toISOString() }),
     ...(deprecated && { deprecated }),
+    ...(splitView && { splitView }),
   }
 }
 

@@ -47,7 +47,9 @@ export const openDocuments = ({ store, upstreamFor, now, negativeTtl }: Document
     body: Buffer.from(entry.text),
   })
 
-  const attestationsKey = ({ name, version }: PackageId) => `attestations ${name}@${version}`
+  /** By upstream: what another one said of the name is not about this package. */
+  const attestationsKey = ({ name, version }: PackageId) =>
+    `attestations ${upstreamFor(name).name} ${name}@${version}`
 
   /** Asks the upstream now and keeps what it says; throws what the upstream's failure was. */
   const fetchAttestations = (id: PackageId): Promise<DocumentAnswer> =>
@@ -65,10 +67,16 @@ export const openDocuments = ({ store, upstreamFor, now, negativeTtl }: Document
       return entry ? found(entry) : fetchAttestations(id)
     },
 
+    /** After a write: what was not there may be there now. */
+    expire: (name: string): void => {
+      const start = `attestations ${upstreamFor(name).name} ${name}@`
+      for (const key of missing.keys()) if (key.startsWith(start)) missing.delete(key)
+    },
+
     /** The keys of the upstream that serves names nobody reserved. */
     keys: async (): Promise<DocumentAnswer> => {
       const upstream = upstreamFor('')
-      const key = `keys ${upstream.name}`
+      const key = `keys ${upstream.evidenceFrom ?? upstream.name}`
       if (missing.has(key)) return { kind: 'missing' }
       const entry = await kept(key)
       if (entry && now().getTime() - entry.fetchedAt <= KEYS_TTL) return found(entry)

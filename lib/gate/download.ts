@@ -72,6 +72,7 @@ export const startDownload = (upstream: Upstream, url: string, blobs: Blobs): Do
 export const bytesFact = (
   claims: VersionClaims,
   download: Pick<Download, 'info' | 'sha1'>,
+  from?: Pick<Upstream, 'name' | 'evidenceFrom'>,
 ): Fact<{ readonly size: number }> => {
   const { info, sha1 } = download
   const [wanted, found] = claims.integrity
@@ -83,7 +84,10 @@ export const bytesFact = (
         state: 'invalid',
         code: 'INTEGRITY_MISMATCH',
         npmCode: 'EINTEGRITY',
-        detail: 'The bytes the upstream sent are not the ones its packument names.',
+        detail:
+          from?.evidenceFrom === undefined
+            ? 'The bytes the upstream sent are not the ones its packument names.'
+            : `The bytes the mirror ${from.name} sent are not the ones the registry ${from.evidenceFrom} names.`,
         wanted,
         found,
       }

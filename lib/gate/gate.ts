@@ -4,7 +4,6 @@
  */
 import { AttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
-import { upstreamFor as reservedFor } from '../policy/namespace.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Store } from '../store/store.ts'
 import type { AuditEntry, Integrity, PackageId, Verdict } from '../types.ts'
@@ -22,6 +21,7 @@ import { openLayers } from './layers.ts'
 import { openMemory } from './memory.ts'
 import { openPackages } from './packages.ts'
 import type { Form } from './representation.ts'
+import { openRouting, type UpstreamTerms } from './routing.ts'
 import { openSignatureWatch } from './signature-watch.ts'
 import type { Timeline } from './timeline.ts'
 import type { ServedPackument } from './views.ts'
@@ -40,8 +40,10 @@ export type GateObserver = {
 
 export type GateOptions = {
   readonly store: Store
-  /** By name; the first serves every name that no rule reserves for another. */
+  /** By name; the first serves every name that nobody reserves for another. */
   readonly upstreams: ReadonlyMap<string, Upstream>
+  /** What the settings say of them, by name. */
+  readonly terms?: ReadonlyMap<string, UpstreamTerms>
   /** One for each upstream, by its name: whose keys count depends on where a package comes from. */
   readonly examiners: ReadonlyMap<string, Examiner>
   readonly policies: readonly Policy[]
@@ -106,19 +108,12 @@ export const openGate = (options: GateOptions): Gate => {
   const { store, upstreams, examiners, publicUrl, cache, observer = {} } = options
   const now = options.now ?? (() => new Date())
   const layers = openLayers(options.policies, options.views)
-  const [first] = upstreams.values()
-  if (!first) throw new AttestryError('ECONFIG', 'No upstream is configured.')
-
-  const upstreamFor = (name: string): Upstream => {
-    const reserved = name === '' ? undefined : reservedFor(layers.all(), name)
-    const upstream = reserved === undefined ? first : upstreams.get(reserved)
-    if (upstream) return upstream
-    const message = `A policy rule reserves ${name} for the upstream ${reserved}, which is not configured.`
-    throw new AttestryError('ECONFIG', message)
-  }
+  const { terms = new Map<string, UpstreamTerms>() } = options
+  const routing = openRouting({ upstreams, terms, policies: layers.all })
+  const { upstreamFor } = routing
 
   const examinerFor = (upstream: string): Examiner => {
-    const examiner = examiners.get(upstream)
+    const examiner = examiners.get(routing.evidenceOf(upstream))
     if (examiner) return examiner
     throw new AttestryError('ECONFIG', `The upstream ${upstream} is not configured any more.`)
   }

@@ -9,6 +9,7 @@ import type { Evidence, JudgeInput, Release, Verdict, VersionClaims } from '../t
 import { claimedEvidence, type EvidenceBook, type EvidenceRecord } from './evidence-book.ts'
 import { openPace } from './pace.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
+import { splitViewFact } from './split-view.ts'
 
 /** Predecessors looked up at most for one verdict; the nearest come first. */
 const PREDECESSORS = 3
@@ -66,7 +67,9 @@ export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
   ): JudgeInput => ({
     package: { name: index.name, version: claims.version },
     upstream: index.upstream,
-    evidence,
+    evidence: claims.splitView
+      ? { ...evidence, bytes: splitViewFact(claims.splitView) }
+      : evidence,
     claims,
     sighting: sightingOf(index, claims.version),
     history,

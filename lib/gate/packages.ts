@@ -23,6 +23,8 @@ import {
 /** What is kept of a package between runs, in the collection `package`. */
 type PackageRecord = {
   readonly upstream: string
+  /** Whose evidence it holds, where that is another upstream. */
+  readonly evidenceFrom?: string
   readonly raw: Integrity
   readonly etag?: string
   readonly lastModified?: string
@@ -62,6 +64,10 @@ const COOL_DOWN = 5_000
 const notFound = (name: string, upstream: string) =>
   new AttestryError('ENOTFOUND', `The upstream ${upstream} has no package ${name}.`)
 
+/** A name that now belongs to another upstream, or whose evidence does, is another package. */
+const comesFrom = (kept: PackageRecord, { name, evidenceFrom }: Upstream) =>
+  kept.upstream === name && kept.evidenceFrom === evidenceFrom
+
 /** Failures of the upstream for which its last word may stand in. */
 const standsIn = (error: unknown) =>
   isAttestryError(error) && error.code.startsWith('EUPSTREAM') && error.code !== 'EUPSTREAMAUTH'
@@ -81,6 +87,9 @@ export const openPackages = (options: PackagesOptions) => {
   })
   const reading = openFlights<Packument>()
   const resting = new Map<string, number>()
+  /** Names somebody changed through us since they were last asked for, each with a number of its own. */
+  const expired = new LRUCache<string, number>({ max: 10_000 })
+  let expiries = 0
   const flight = openFlights<PackageIndex>()
 
   const remembered = (name: string) => store.records.get<PackageRecord>('package', name)
@@ -122,6 +131,7 @@ export const openPackages = (options: PackagesOptions) => {
     const versions = [...read.claims.keys()]
     const next: PackageRecord = {
       upstream: upstream.name,
+      ...(upstream.evidenceFrom !== undefined && { evidenceFrom: upstream.evidenceFrom }),
       raw: await storeText(store.blobs, answer.body),
       ...(answer.etag && { etag: answer.etag }),
       ...(answer.lastModified && { lastModified: answer.lastModified }),
@@ -141,7 +151,7 @@ export const openPackages = (options: PackagesOptions) => {
     const upstream = upstreamFor(name)
     const record = await remembered(name)
     // a name that now belongs to another upstream starts afresh: nothing of the old one may serve
-    const kept = record?.upstream === upstream.name ? record : undefined
+    const kept = record && comesFrom(record, upstream) ? record : undefined
     const validators =
       kept && held
         ? {
@@ -168,10 +178,11 @@ export const openPackages = (options: PackagesOptions) => {
   }
 
   const held = async (name: string): Promise<PackageIndex | undefined> => {
+    const upstream = upstreamFor(name)
     const index = indexes.get(name)
-    if (index) return index
+    if (index?.upstream === upstream.name) return index
     const kept = await remembered(name)
-    if (!kept || kept.upstream !== upstreamFor(name).name) return undefined
+    if (!kept || !comesFrom(kept, upstream)) return undefined
     const text = await loadText(store.blobs, kept.raw)
     return text && indexOf(name, kept, await readClaims(text, name))
   }
@@ -190,9 +201,10 @@ export const openPackages = (options: PackagesOptions) => {
 
   const look = async (name: string, maxAge: number): Promise<PackageIndex> => {
     const upstream = upstreamFor(name)
+    const mark = expired.get(name)
     const have = await held(name)
     const age = have ? now() - have.fetchedAt : Number.POSITIVE_INFINITY
-    if (have && age <= maxAge) {
+    if (have && age <= maxAge && mark === undefined) {
       indexes.set(name, have)
       return have
     }
@@ -206,8 +218,9 @@ export const openPackages = (options: PackagesOptions) => {
       if (usable && (resting.get(upstream.name) ?? 0) > now()) {
         return { ...have, stale: true }
       }
-      const index = await flight(name, () => refresh(name, have))
+      const index = await flight(`${name} ${mark ?? ''}`, () => refresh(name, have))
       indexes.set(name, index)
+      if (expired.get(name) === mark) expired.delete(name)
       return index
     } catch (error) {
       if (!usable || !standsIn(error)) throw error
@@ -244,9 +257,23 @@ export const openPackages = (options: PackagesOptions) => {
      */
     get: async (name: string, maxAge = ttl): Promise<PackageIndex> => {
       const index = indexes.get(name)
-      if (index && now() - index.fetchedAt <= maxAge) return index
+      const ours = index?.upstream === upstreamFor(name).name && !expired.has(name)
+      if (index && ours && now() - index.fetchedAt <= maxAge) return index
       if (missing.has(name)) throw notFound(name, upstreamFor(name).name)
       return look(name, maxAge)
+    },
+
+    /** Somebody changed it: the next to ask for it gets what the upstream has now. */
+    expire: (name: string): void => {
+      missing.delete(name)
+      expired.set(name, ++expiries)
+    },
+
+    /** As it was when it was last asked for, however long ago; asks nobody. */
+    known: async (name: string): Promise<PackageIndex | undefined> => {
+      const index = await held(name)
+      if (index) indexes.set(name, index)
+      return index
     },
 
     packument,

@@ -59,6 +59,8 @@ export interface Upstream {
   readonly name: string
   /** Ends with a slash. */
   readonly url: string
+  /** The upstream whose evidence counts in place of this one's, where that is another. */
+  readonly evidenceFrom?: string
   /** GET the full packument; `known` makes the request conditional. */
   packument(name: string, known?: Validators): Promise<PackumentAnswer>
   /** GET an absolute tarball URL as the packument gave it. Credentials go to the upstream's own host only. */

@@ -19,7 +19,14 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/version.ts': { imports: [] },
   'lib/rooms.ts': { imports: [...words, 'lib/version.ts', ...parts, 'lib/gate/'] },
   'lib/attestry.ts': {
-    imports: ['lib/rooms.ts', 'lib/version.ts', 'lib/access/', 'lib/config/', 'lib/gate/', 'lib/http/'],
+    imports: [
+      'lib/rooms.ts',
+      'lib/version.ts',
+      'lib/access/',
+      'lib/config/',
+      'lib/gate/',
+      'lib/http/',
+    ],
   },
   'lib/index.ts': { imports: ['lib/'] },
   'lib/config/': {

@@ -18,6 +18,8 @@ export type ProxyOptions = {
   readonly settings?: string
   /** Lines to add below the upstream. */
   readonly upstreamSettings?: readonly string[]
+  /** Further upstreams, as lines of YAML: `acme: { url: … }`. `%keys%` stands for the keys of the first. */
+  readonly upstreams?: readonly string[]
   /** A store to go on with; else one that goes with the proxy. */
   readonly storage?: string
   readonly now?: () => Date
@@ -53,6 +55,7 @@ export const writeSettings = async (folder: string, options: ProxyOptions): Prom
       `    url: ${quote(options.upstream)}`,
       `    registryKeys: ${keys}`,
       ...(options.upstreamSettings ?? []).map(line => `    ${line}`),
+      ...(options.upstreams ?? []).map(line => `  ${line.replace('%keys%', keys)}`),
       'trust:',
       `  roots: [{ file: ${quote(root)} }]`,
       `policies: [${files.map(quote).join(', ')}]`,
