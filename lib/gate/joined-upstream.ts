@@ -95,9 +95,7 @@ const pack = (mirror: Validators, evidence: Validators): Validators => ({
 const unpack = (known: Validators | undefined): readonly [Validators?, Validators?] => {
   try {
     const both = JSON.parse(known?.etag ?? '[]') as unknown
-    return Array.isArray(both) && both.length === 2
-      ? [record(both[0]) as Validators, record(both[1]) as Validators]
-      : []
+    return Array.isArray(both) && both.length === 2 ? [record(both[0]), record(both[1])] : []
   } catch {
     // of a time before the two were joined
     return []

@@ -1,6 +1,5 @@
 /** A version on which a mirror and the registry it mirrors disagree. */
 import type { Fact, VersionClaims } from '../types.ts'
-import { record, type Manifest } from './claims.ts'
 
 /** The member of a version's manifest that says so, in packuments put together of two. */
 export const splitMark = '_attestrySplitView'
@@ -8,9 +7,12 @@ export const splitMark = '_attestrySplitView'
 export type SplitView = NonNullable<VersionClaims['splitView']>
 
 /** What a manifest says of it; undefined where nothing is wrong. */
-export const splitViewOf = (manifest: Manifest): SplitView | undefined => {
-  if (manifest[splitMark] === undefined) return undefined
-  const said = record(manifest[splitMark])
+export const splitViewOf = (
+  manifest: Readonly<Record<string, unknown>>,
+): SplitView | undefined => {
+  const mark = manifest[splitMark]
+  if (mark === undefined || mark === null) return undefined
+  const said = mark as Readonly<Partial<Record<keyof SplitView, unknown>>>
   const text = (key: keyof SplitView) => (typeof said[key] === 'string' ? said[key] : 'unknown')
   return {
     mirror: text('mirror'),
