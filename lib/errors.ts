@@ -44,6 +44,10 @@ export const errorTable = {
     status: 503,
     todo: 'Try again: the issuer of OIDC tokens did not give its keys, so the token could not be checked.',
   },
+  EARCHIVE: {
+    status: 400,
+    todo: 'Make the archive again with `attestry store export`, and carry it over whole.',
+  },
   EOFFLINE: {
     status: 404,
     todo: 'Bring it with `attestry store import`, or set cache.offline to false.',
@@ -51,7 +55,15 @@ export const errorTable = {
   EBADREQUEST: { status: 400, todo: 'Check the address that was asked for.' },
   EMETHOD: {
     status: 405,
-    todo: 'This server does not take that method here; publish to the registry itself.',
+    todo: 'This server does not take that here: see upstreams.<name>.passThrough, or ask the registry itself.',
+  },
+  ECREDENTIALS: {
+    status: 401,
+    todo: 'Clients log in at an upstream only where upstreams.<name>.clientCredentials is forward.',
+  },
+  ETOOLARGE: {
+    status: 413,
+    todo: 'The request is larger than limits allow; raise the limit named in the message.',
   },
   ECONFIG: { status: 500, todo: 'Correct the configuration file at the place named.' },
   EPOLICY: { status: 500, todo: 'Correct the policy file at the place named.' },

@@ -32,6 +32,8 @@ export type RoomsOptions = {
   readonly now?: () => Date
   /** No upstream is asked for anything: what the store has answers, however old it is. */
   readonly offline?: boolean
+  /** In place of every upstream's registry; asked for every packument, whatever the age of what is here. */
+  readonly upstreamFor?: (upstream: UpstreamSettings) => Upstream
 }
 
 export type Rooms = {
@@ -148,9 +150,11 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     const examiners = new Map<string, Examiner>()
     for (const upstream of settings.upstreams) {
       const { name, url } = upstream
-      const asked = offline
-        ? offlineUpstream({ name, url })
-        : await upstreamOf(upstream, limits, instance, observer)
+      const asked = options.upstreamFor
+        ? options.upstreamFor(upstream)
+        : offline
+          ? offlineUpstream({ name, url })
+          : await upstreamOf(upstream, limits, instance, observer)
       upstreams.set(name, opened(asked))
       examiners.set(name, opened(await examinerFor(settings, upstream)))
     }
@@ -174,6 +178,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
               ...cache,
               memory: half,
               ...(offline && { packumentTtl: Number.POSITIVE_INFINITY }),
+              ...(options.upstreamFor && { packumentTtl: 0, staleIfError: -1 }),
             },
             now,
             observer,

@@ -19,6 +19,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Judge every package version of a lockfile.',
     load: async () => (await import('./audit.ts')).audit,
   },
+  learn: {
+    summary: 'Write a policy that pins the publishers of what a lockfile holds.',
+    load: async () => (await import('./learn.ts')).learn,
+  },
   why: {
     summary: 'Explain why a version is served or refused, and what would admit it.',
     load: async () => (await import('./why.ts')).why,
@@ -30,5 +34,13 @@ export const commands: Readonly<Record<string, Command>> = {
   npmrc: {
     summary: 'Print the lines that make a package manager ask Attestry.',
     load: async () => (await import('./npmrc.ts')).npmrc,
+  },
+  token: {
+    summary: 'Make, list and revoke the tokens that clients bring.',
+    load: async () => (await import('./token.ts')).token,
+  },
+  store: {
+    summary: 'Look at what is kept, clean it up, and carry it to another site.',
+    load: async () => (await import('./store.ts')).store,
   },
 }

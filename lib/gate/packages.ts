@@ -136,7 +136,7 @@ export const openPackages = (options: PackagesOptions) => {
       ...(answer.etag && { etag: answer.etag }),
       ...(answer.lastModified && { lastModified: answer.lastModified }),
       lookedAt: kept?.lookedAt ?? new Date(at).toISOString(),
-      fetchedAt: at,
+      fetchedAt: answer.fetchedAt ?? at,
       versions,
       appeared: watch(kept, versions, at),
     }

@@ -25,6 +25,8 @@ export type BlobReader = {
   load(hex: string): Promise<Buffer | undefined>
   /** A proven file; the caller closes it. */
   open(hex: string): Promise<OpenBlob | undefined>
+  /** Hashes the file, also one that was hashed before; false when there is none, or none any more. */
+  check(hex: string): Promise<boolean>
   /** The size on disk where it agrees with the size recorded; looks at no bytes. */
   sizeOf(hex: string): Promise<number | undefined>
   /** This file was hashed while it was written. */
@@ -136,6 +138,13 @@ export const openBlobReader = (
           ? { result: { handle, size }, keep: true }
           : wrongDigest,
       ),
+    check: async hex => {
+      marks.delete(hex)
+      const found = await withFile(hex, async (handle, { size, mark }) =>
+        (await prove(hex, handle, size, mark)) ? { result: true } : wrongDigest,
+      )
+      return found === true
+    },
     sizeOf: async hex => {
       const row = await index.get(hex)
       const size = await files.sizeOf(hex).catch((error: unknown) => {

@@ -3,7 +3,7 @@ import type { Integrity } from '../types.ts'
 import type { BlobFiles } from './blob-files.ts'
 import type { BlobIndex } from './blob-index.ts'
 import type { BlobMemory } from './blob-memory.ts'
-import { hexOf } from './blob-name.ts'
+import { hexOf, integrityOf } from './blob-name.ts'
 import type { BlobReader } from './blob-reader.ts'
 import type { FileSystem } from './file-system.ts'
 import type { KeepBudget } from './staged-blob.ts'
@@ -172,6 +172,21 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
     delete: async integrity => {
       assertOpen(lifetime)
       return await remove(integrity)
+    },
+
+    async *list() {
+      for (let shard = 0; shard < 256; shard++) {
+        assertOpen(lifetime)
+        for await (const { hex, size } of index.inShard(shard))
+          yield { integrity: integrityOf(hex), size }
+      }
+    },
+
+    verify: async integrity => {
+      assertOpen(lifetime)
+      const intact = await reader.check(hexOf(integrity))
+      if (!intact) memory.delete(integrity)
+      return intact
     },
 
     size: async () => {

@@ -36,6 +36,13 @@ export interface Blobs {
     range?: { readonly start: number; readonly end: number },
   ): Promise<{ readonly stream: Readable; readonly size: number } | undefined>
   delete(integrity: Integrity): Promise<boolean>
+  /** All of them, by digest; what comes or goes meanwhile may be left out. */
+  list(): AsyncIterable<BlobInfo>
+  /**
+   * Hashes the bytes again and counts as no use of them. False when there are none any more: gone
+   * before, or damaged and removed.
+   */
+  verify(integrity: Integrity): Promise<boolean>
   /** Total bytes held. */
   size(): Promise<number>
 }

@@ -5,7 +5,12 @@ import type { PackageId } from '../types.ts'
 export type Validators = { readonly etag?: string; readonly lastModified?: string }
 
 export type PackumentAnswer =
-  | ({ readonly kind: 'found'; readonly body: Buffer } & Validators)
+  | ({
+      readonly kind: 'found'
+      readonly body: Buffer
+      /** When it was true, milliseconds since the epoch, where that was before now. */
+      readonly fetchedAt?: number
+    } & Validators)
   | { readonly kind: 'not-modified' }
   | { readonly kind: 'missing' }
 

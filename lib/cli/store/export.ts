@@ -1,0 +1,133 @@
+/** `attestry store export` */
+import { resolve } from 'node:path'
+import { AttestryError, messageOf } from '../../errors.ts'
+import { loadLockfileText } from '../../lockfile/find.ts'
+import { readLockfile } from '../../lockfile/read.ts'
+import type { Store } from '../../store/store.ts'
+import type { Integrity } from '../../types.ts'
+import type { Run } from '../io.ts'
+import { jsonText, storeJack, withStore } from '../store-session.ts'
+import {
+  attestationsPath,
+  CONTENTS,
+  packumentPath,
+  tarballPath,
+  type Contents,
+} from './archive.ts'
+import { sizeText } from './stats.ts'
+import { openArchiveWriter, type ArchiveWriter } from './write-archive.ts'
+
+type PackageRecord = {
+  readonly upstream: string
+  readonly raw: Integrity
+  readonly fetchedAt: number
+}
+type Pin = { readonly integrity: Integrity; readonly size: number }
+
+/** Undefined: everything. Else versions by name. */
+type Wanted = ReadonlyMap<string, ReadonlySet<string>> | undefined
+
+const wantedOf = async (file: string | undefined): Promise<Wanted> => {
+  if (file === undefined) return undefined
+  const { packages } = readLockfile(await loadLockfileText(file), { file })
+  const wanted = new Map<string, Set<string>>()
+  for (const { kind, name, version } of packages) {
+    if (kind !== 'registry') continue
+    const versions = wanted.get(name) ?? new Set()
+    wanted.set(name, versions.add(version))
+  }
+  return wanted
+}
+
+/** `name@version`, where the name may be scoped. */
+const split = (key: string) => {
+  const at = key.lastIndexOf('@')
+  return { name: key.slice(0, at), version: key.slice(at + 1) }
+}
+
+const writeStore = async ({ records, blobs }: Store, wanted: Wanted, out: ArchiveWriter) => {
+  const packages: (Contents['packages'][number] & { readonly raw: Integrity })[] = []
+  for await (const [name, { upstream, raw, fetchedAt }] of records.list<PackageRecord>(
+    'package',
+  )) {
+    // a packument that was evicted is asked for again by whoever has the network
+    if (wanted && !wanted.has(name)) continue
+    if (await blobs.stat(raw)) packages.push({ name, upstream, fetchedAt, raw })
+  }
+  const contents: Contents = {
+    format: 1,
+    createdAt: new Date().toISOString(),
+    packages: packages.map(({ raw: _raw, ...rest }) => rest),
+  }
+  await out.add(CONTENTS, Buffer.from(JSON.stringify(contents)))
+  let tarballs = 0
+  const missing = new Set<string>()
+  for (const [name, versions] of wanted ?? [])
+    for (const version of versions) missing.add(`${name}@${version}`)
+  for (const { name, raw } of packages) {
+    const text = await blobs.get(raw)
+    if (!text) continue
+    await out.add(packumentPath(name), text)
+    for await (const [key, { text: body }] of records.list<{ readonly text: string }>(
+      'document',
+      `attestations ${name}@`,
+    )) {
+      await out.add(
+        attestationsPath(split(key.slice('attestations '.length))),
+        Buffer.from(body),
+      )
+    }
+    for await (const [key, { integrity }] of records.list<Pin>('pin', `${name}@`)) {
+      const id = split(key)
+      if (wanted?.get(name)?.has(id.version) === false) continue
+      const found = await blobs.open(integrity)
+      if (!found) continue
+      await out.addStream(tarballPath(id), found.size, found.stream)
+      missing.delete(key)
+      tarballs++
+    }
+  }
+  return { packages: packages.length, tarballs, missing: [...missing] }
+}
+
+export const exportStore: Run = async (args, io) => {
+  const command = storeJack(
+    'attestry store export FILE [options]',
+    'Write packuments, attestations and admitted tarballs to a tar file.',
+  ).opt({
+    lockfile: { hint: 'file', description: 'Only what this lockfile names.' },
+  })
+  const { values, positionals } = command.parse([...args])
+  if (values.help) {
+    io.stdout.write(command.usage())
+    return 0
+  }
+  const [name, ...more] = positionals
+  if (name === undefined || more.length > 0)
+    throw new AttestryError('EUSAGE', 'store export: wanted the name of one file to write')
+  const file = resolve(io.cwd, name)
+  const lockfile = values.lockfile && resolve(io.cwd, values.lockfile)
+  const wanted = await wantedOf(lockfile)
+  return withStore(values, io, async store => {
+    const out = await openArchiveWriter(file).catch((error: unknown) => {
+      throw new AttestryError('EARCHIVE', `${file}: ${messageOf(error)}`, { cause: error })
+    })
+    try {
+      const written = await writeStore(store, wanted, out)
+      const { bytes } = await out.finish()
+      if (values.json) io.stdout.write(jsonText({ file, bytes, ...written }))
+      else {
+        const { packages, tarballs, missing } = written
+        for (const id of missing) io.stdout.write(`${id}: not in the store\n`)
+        const sum = `${packages} packages, ${tarballs} tarballs, ${sizeText(bytes)}`
+        io.stdout.write(
+          `${name}: ${sum}${missing.length > 0 ? `; ${missing.length} missing` : ''}.\n`,
+        )
+      }
+      // the archive is good, but it is not all that was asked for
+      return written.missing.length > 0 ? 2 : 0
+    } finally {
+      await out.abort()
+    }
+  })
+}

@@ -1,0 +1,163 @@
+/**
+ * Reads an archive that anybody may have made. Its entries are looked up in place: nothing is
+ * unpacked, no path of it is ever used as a path, and links, folders and devices are not looked at.
+ */
+import { open } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
+import { Header, Pax, type HeaderData } from 'tar'
+import { AttestryError, messageOf } from '../../errors.ts'
+import type { PackageId } from '../../types.ts'
+import {
+  attestationsPath,
+  contentsSchema,
+  packumentPath,
+  partOf,
+  tarballPath,
+  type ArchivePart,
+  type Contents,
+} from './archive.ts'
+
+const BLOCK = 512
+const MAX_PAX = 64 * 1024
+const MAX_CONTENTS = 256 * 1024 * 1024
+/** Each costs memory. */
+const MAX_ENTRIES = 2_000_000
+
+/** Bytes of one document of its kind. */
+export type ArchiveLimits = {
+  readonly packument: number
+  readonly attestations: number
+  readonly tarball: number
+}
+
+type Span = { readonly offset: number; readonly size: number }
+
+export type Archive = {
+  readonly contents: Contents
+  readonly tarballs: readonly PackageId[]
+  /** Entries that no export writes. */
+  readonly ignored: number
+  packument(name: string): Promise<Buffer | undefined>
+  attestations(id: PackageId): Promise<Buffer | undefined>
+  tarball(id: PackageId): { readonly stream: Readable; readonly size: number } | undefined
+  close(): Promise<void>
+}
+
+const inflate = promisify(gunzip)
+
+export const openArchive = async (file: string, limits: ArchiveLimits): Promise<Archive> => {
+  const bad = (why: string, cause?: unknown) =>
+    new AttestryError('EARCHIVE', `${file}: ${why}`, { cause })
+  const handle = await open(file).catch((error: unknown) => {
+    throw bad(messageOf(error), error)
+  })
+  const limitOf: Readonly<Record<ArchivePart['kind'], number>> = {
+    contents: MAX_CONTENTS,
+    ...limits,
+  }
+
+  const read = async ({ offset, size }: Span): Promise<Buffer> => {
+    const bytes = Buffer.alloc(size)
+    const { bytesRead } = await handle.read(bytes, 0, size, offset)
+    if (bytesRead !== size) throw bad(`it ends at byte ${offset + bytesRead}`)
+    return bytes
+  }
+
+  const spans = new Map<string, Span>()
+  const tarballs: PackageId[] = []
+  let ignored = 0
+
+  const note = (path: string, span: Span) => {
+    const part = partOf(path)
+    if (!part) {
+      ignored++
+      return
+    }
+    if (span.size > limitOf[part.kind])
+      throw bad(`${path} has ${span.size} bytes; at most ${limitOf[part.kind]} are taken`)
+    if (spans.has(path)) throw bad(`it holds ${path} twice`)
+    spans.set(path, span)
+    if (part.kind === 'tarball') tarballs.push(part.id)
+  }
+
+  const scan = async (total: number) => {
+    let extended: HeaderData | undefined
+    let entries = 0
+    for (let at = 0; at + BLOCK <= total;) {
+      const header = new Header(await read({ offset: at, size: BLOCK }), 0, extended)
+      if (header.nullBlock) return
+      if (!header.cksumValid) throw bad(`there is no tar entry at byte ${at}`)
+      const { size = 0, path = '', type } = header
+      const offset = at + BLOCK
+      if (!Number.isSafeInteger(size) || size < 0 || offset + size > total)
+        throw bad(`the entry at byte ${at} is longer than the file`)
+      if (++entries > MAX_ENTRIES) throw bad(`it has more than ${MAX_ENTRIES} entries`)
+      at = offset + Math.ceil(size / BLOCK) * BLOCK
+      if (type === 'ExtendedHeader') {
+        if (size > MAX_PAX) throw bad('an extended header is too large')
+        extended = Pax.parse((await read({ offset, size })).toString('utf8'))
+        continue
+      }
+      extended = undefined
+      if (type === 'File' || type === 'OldFile') note(path, { offset, size })
+      else ignored++
+    }
+    throw bad('its end is missing')
+  }
+
+  const contentsOf = async (): Promise<Contents> => {
+    const span = spans.get('attestry-export.json')
+    if (!span) throw bad('it has no attestry-export.json')
+    let document: unknown
+    try {
+      document = JSON.parse((await read(span)).toString('utf8'))
+    } catch (error) {
+      throw bad(`attestry-export.json: ${messageOf(error)}`, error)
+    }
+    const result = contentsSchema.safeParse(document)
+    if (result.success) return result.data
+    const [issue] = result.error.issues
+    throw bad(`attestry-export.json: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`)
+  }
+
+  try {
+    await scan((await handle.stat()).size)
+    const contents = await contentsOf()
+    return {
+      contents,
+      tarballs,
+      ignored,
+      packument: async name => {
+        const span = spans.get(packumentPath(name))
+        if (!span) return undefined
+        try {
+          return await inflate(await read(span), { maxOutputLength: limits.packument })
+        } catch (error) {
+          throw bad(`${packumentPath(name)}: ${messageOf(error)}`, error)
+        }
+      },
+      attestations: async id => {
+        const span = spans.get(attestationsPath(id))
+        return span && (await read(span))
+      },
+      tarball: id => {
+        const span = spans.get(tarballPath(id))
+        if (!span) return undefined
+        const { offset, size } = span
+        if (size === 0) return { stream: Readable.from([]), size }
+        const stream = handle.createReadStream({
+          start: offset,
+          end: offset + size - 1,
+          autoClose: false,
+        })
+        return { stream, size }
+      },
+      close: () => handle.close(),
+    }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
