@@ -20,7 +20,7 @@ import type { Io, Run } from './io.ts'
 import { sessionSettings } from './session.ts'
 
 /** Each package is looked at once, so that little has to be at hand for a second look. */
-const MEMORY = 64 * 1024 * 1024
+const MEMORY = 16 * 1024 * 1024
 
 const lean = (settings: Settings): Settings => ({
   ...settings,
