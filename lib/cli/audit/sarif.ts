@@ -4,14 +4,19 @@
  * same while lines move (3.27.16).
  */
 import { createHash } from 'node:crypto'
+import { isAbsolute } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { version } from '../../version.ts'
 import { codeText, findingsOf, type Finding, type FindingCode } from './findings.ts'
 import { idOf, summaryOf, type Report } from './result.ts'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
-/** A relative reference (RFC 3986), as 3.4.3 wants it. */
-const uriOf = (path: string) => path.split('/').map(encodeURIComponent).join('/')
+/** Below the root of the sources a relative reference (RFC 3986), as 3.4.3 wants it. */
+const artifactOf = (file: string) =>
+  isAbsolute(file)
+    ? { uri: pathToFileURL(file).href }
+    : { uri: file.split('/').map(encodeURIComponent).join('/'), uriBaseId: '%SRCROOT%' }
 
 /** `IDENTITY_MISMATCH` → `IdentityMismatch`: 3.49.7 wants an identifier people can read. */
 const ruleName = (code: string) =>
@@ -37,7 +42,7 @@ const ruleOf = (code: FindingCode) => ({
 /** Column numbers are not told: a finding is about a whole entry of the lockfile. */
 const locationOf = (file: string, line: number) => ({
   physicalLocation: {
-    artifactLocation: { uri: uriOf(file), uriBaseId: '%SRCROOT%' },
+    artifactLocation: artifactOf(file),
     region: { startLine: line },
   },
 })
@@ -92,7 +97,7 @@ export const sarifReport = (report: Report): string => {
           },
         ],
         columnKind: 'utf16CodeUnits',
-        artifacts: [{ location: { uri: uriOf(report.file), uriBaseId: '%SRCROOT%' } }],
+        artifacts: [{ location: artifactOf(report.file) }],
         results: told.map(one => resultOf(report.file, one, codes)),
       },
     ],
