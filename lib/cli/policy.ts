@@ -12,6 +12,10 @@ const parts: Readonly<Record<string, { summary: string; load(): Promise<Run> }>>
     summary: 'Tell whose verdict another policy would change.',
     load: async () => (await import('./policy/diff.ts')).diff,
   },
+  test: {
+    summary: 'Run the test cases beside a policy.',
+    load: async () => (await import('./policy/run-cases.ts')).runCases,
+  },
 }
 
 const usage = () => {

@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parseDocument } from 'yaml'
 import { baselinePolicy } from '../../lib/policy/baseline.ts'
+import { misses, readCases } from '../../lib/policy/cases.ts'
 import { policyDigest } from '../../lib/policy/digest.ts'
-import { policyJsonSchema } from '../../lib/policy/json-schema.ts'
+import { judge } from '../../lib/policy/evaluate.ts'
+import { casesJsonSchema, policyJsonSchema } from '../../lib/policy/json-schema.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
 import { identityFields } from '../../lib/policy/policy.ts'
 import type { Policy } from '../../lib/policy/policy.ts'
@@ -70,6 +72,16 @@ t.test('the example uses every key that can be judged', async t => {
   )
 })
 
+t.test('the example of cases uses every decision, and all hold', async t => {
+  const text = shipped('example.policy.test.yaml')
+  const { cases } = readCases(text, { file: 'example.policy.test.yaml', now: new Date() })
+  t.ok(cases.length > 10)
+  for (const { name, input, expect, now } of cases) {
+    if (!input) throw new Error(`${name} is not given`)
+    t.same(misses(expect, judge([read('example')], input, now)), [], name)
+  }
+})
+
 t.test('the language is described key by key', async t => {
   const text = readFileSync(new URL('../../docs/policy.md', import.meta.url), 'utf8')
   const keys = [...new Set(properties(policyJsonSchema()))]
@@ -79,6 +91,7 @@ t.test('the language is described key by key', async t => {
   )
 })
 
-t.test('the JSON schema is the one made from the code', async t => {
+t.test('the JSON schemas are those made from the code', async t => {
+  t.same(JSON.parse(shipped('policy-test.schema.json')), casesJsonSchema())
   t.same(JSON.parse(shipped('policy.schema.json')), policyJsonSchema())
 })
