@@ -228,8 +228,9 @@ const cases = async (): Promise<readonly Case[]> => {
   return list
 }
 
+const list = await cases()
+
 t.test('every kind of hierarchy', async t => {
-  const list = await cases()
   // each verifier is used for all bundles, so that what one leaves behind meets the others
   const pairs = new Map(list.map(({ root }) => [root, pairFor(root) as Pair]))
   const seen = new Map<string, Outcome>()
@@ -244,20 +245,19 @@ t.test('every kind of hierarchy', async t => {
   }
 })
 
-t.test('every bundle under every root', async t => {
-  const list = await cases()
+t.test('bundles under the roots of others', async t => {
   const roots = [...new Set(list.map(({ root }) => root))]
   let accepted = 0
-  for (const root of roots) {
+  for (const [index, root] of roots.entries()) {
     const { plain, remembering } = pairFor(root) as Pair
-    for (const { title, bundle } of list.slice(0, 24)) {
+    for (const { title, bundle } of list.slice(index % 3).filter((_, i) => i % 3 === 0)) {
       const wanted = outcomeOf(plain, bundle)
       if ('der' in wanted) accepted++
       t.strictSame(outcomeOf(remembering, bundle), wanted, title)
     }
   }
-  t.ok(accepted > roots.length)
-  const several = pairFor(...roots) as Pair
+  t.ok(accepted >= 10, `${accepted} accepted`)
+  const several = pairFor(...roots.slice(0, 3)) as Pair
   for (const { title, bundle } of list)
     t.strictSame(
       outcomeOf(several.remembering, bundle),
