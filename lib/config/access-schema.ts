@@ -5,11 +5,9 @@ import { leafInfo, path, secret } from './leaves.ts'
 
 /** Part of addresses, log lines and variables. `latest` would hide a dist-tag of the package `v`. */
 const shortName = (what: string) =>
-  z
-    .string()
-    .regex(/^(?!latest$)[a-z][a-z0-9-]{0,39}$/, {
-      error: `wanted ${what} of a to z, 0 to 9 and -`,
-    })
+  z.string().regex(/^(?!latest$)[a-z][a-z0-9-]{0,39}$/, {
+    error: `wanted ${what} of a to z, 0 to 9 and -`,
+  })
 
 const text = (description: string, wanted: string, fits: (value: string) => boolean) =>
   z
