@@ -73,8 +73,9 @@ const openTarget = async (
 const notesOf = (
   judged: readonly Judged[],
   stale: ReadonlySet<string>,
-  { filter, offline }: AuditOptions,
+  { filter }: AuditOptions,
   { format }: Lockfile,
+  offline: boolean,
 ): readonly string[] => {
   const looked = judged.filter(({ facts }) => facts !== undefined)
   const isStripped = looked.every(({ facts }) => facts?.registrySignature === 'absent')
@@ -113,7 +114,7 @@ const auditWith = async (options: AuditOptions, io: Io): Promise<number> => {
   const stale = new Set<string>()
   const observer = { onStale: (_name: string, upstream: string) => void stale.add(upstream) }
   const started = performance.now()
-  const { offline } = options
+  const offline = options.offline || settings.cache.offline
   const rooms = await openRooms({ settings, observer, offline })
   const progress = openProgress({
     output: io.stderr,
@@ -129,8 +130,6 @@ const auditWith = async (options: AuditOptions, io: Io): Promise<number> => {
     judged = await judgeAll(found.subjects, {
       assess: gate.assess,
       upstreamOf: name => upstreamFor(rooms.policies, name) ?? '',
-      // what the store does not know costs nothing to be told of
-      ...(offline && { patience: Number.POSITIVE_INFINITY }),
       onStart: progress.at,
       onJudged: progress.step,
     })
@@ -155,7 +154,7 @@ const auditWith = async (options: AuditOptions, io: Io): Promise<number> => {
     filtered: found.filtered,
     fixed,
     strict: options.strict,
-    notes: notesOf(judged, stale, options, lockfile),
+    notes: notesOf(judged, stale, options, lockfile, offline),
   }
   await writeReports(report, file, options, io)
   return summaryOf(report).exitCode

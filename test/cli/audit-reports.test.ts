@@ -316,11 +316,9 @@ t.test('the table', async t => {
   )
   t.match(at(80, reportOf()), /\nclean: /, 'an empty lockfile')
   const evil = refused({ name: hostile, reasons: [{ code: 'DENIED', message: hostile }] })
-  // eslint-disable-next-line no-control-regex
-  t.notMatch(
-    at(80, reportOf({ file: hostile, judged: [evil], notes: [hostile] })),
-    /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/,
-  )
+  const tamed = at(80, reportOf({ file: hostile, judged: [evil], notes: [hostile] }))
+  const lines = tamed.split('\n')
+  t.same(lines.map(plain), lines, 'nothing in it disturbs a terminal')
 })
 
 t.test('colours and widths', async t => {
@@ -366,7 +364,8 @@ t.test('progress', async t => {
     bar.step()
   }
   t.ok(writes.length <= 10, 'at most ten times a second')
-  t.match(writes.at(-1), /^\r\u001b\[K.* 90\d\/1000 .*pkg-900@1\.0\.0$/)
+  t.ok(writes.at(-1)?.startsWith('\r\u001b[K'), 'each over the one before')
+  t.match(writes.at(-1), / 90\d\/1000 .*pkg-900@1\.0\.0$/)
   bar.end()
   t.equal(writes.at(-1), '\r\u001b[K', 'gone at the end')
   const state = {
