@@ -54,21 +54,24 @@ export const quotedAt = (source: Source, start: number): Scalar | undefined =>
       ? single(source, start)
       : undefined
 
+const isSpace = (c: string | undefined) => c === ' ' || c === '\n' || c === '\r' || c === '\t'
+
 const hasMeaning = /^(?:[&*!|>%@`,}\]#]|[-?:](?:\s|$)|<<$)/
 
 /** A plain scalar from `start` to `end`, refused where YAML gives its first character a meaning. */
 export const plainScalar = (source: Source, start: number, end: number): Scalar => {
-  const value = source.text.slice(start, end).trimEnd()
+  // trimEnd takes more for a space than YAML does
+  let stop = end
+  while (stop > start && ' \t'.includes(source.text[stop - 1] ?? '')) stop--
+  const value = source.text.slice(start, stop)
   if (hasMeaning.test(value))
     throw source.complaint(
       start,
       show(value),
       'plain data (anchors, aliases, tags, merge keys and directives are not read)',
     )
-  return { kind: 'scalar', value, style: 'plain', start, end: start + value.length }
+  return { kind: 'scalar', value, style: 'plain', start, end: stop }
 }
-
-const isSpace = (c: string | undefined) => c === ' ' || c === '\n' || c === '\r' || c === '\t'
 
 /** The flow collection at `start`; it may stand on several lines. */
 export const flowAt = (source: Source, start: number, depth: number): Located => {
@@ -88,7 +91,7 @@ export const flowAt = (source: Source, start: number, depth: number): Located =>
     const from = at
     for (; at < text.length; at++) {
       const c = text[at] ?? ''
-      if (',[]{}\n'.includes(c)) break
+      if (',[]{}\n'.includes(c) || text.startsWith('\r\n', at)) break
       if (c === ':' && (isSpace(text[at + 1]) || ',[]{}'.includes(text[at + 1] ?? ','))) break
       if (c === '#' && isSpace(text[at - 1])) break
     }
