@@ -24,6 +24,8 @@ const MEMORY = 16 * 1024 * 1024
 
 const lean = (settings: Settings): Settings => ({
   ...settings,
+  // nobody comes back for what would be fetched behind
+  cache: { ...settings.cache, staleWhileRevalidate: 0 },
   storage: { ...settings.storage, memory: Math.min(settings.storage.memory, MEMORY) },
 })
 

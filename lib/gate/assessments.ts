@@ -49,7 +49,9 @@ export const openAssessments = (options: AssessmentsOptions) => {
   }
 
   const assess = async (id: PackageId, integrity?: Integrity): Promise<Assessment> => {
-    const index = await packages.get(id.name)
+    const held = await packages.get(id.name)
+    // what we have may be from before it was published
+    const index = held.versions.has(id.version) ? held : await packages.get(id.name, 0)
     const claims = index.versions.get(id.version)
     if (!claims) throw new AttestryError('ENOTFOUND', `${idOf(id)} is not in the packument.`)
     const standing = await judges.standingEvidence(index, claims)

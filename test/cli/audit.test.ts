@@ -195,6 +195,15 @@ t.test('could not tell is 2, neither clean nor refused', async t => {
   t.equal(worse.code, 1, 'a refusal is not hidden behind it')
 })
 
+t.test('a version newer than what we have is asked for', async t => {
+  const first = await registry.publish({ name: 'moving', version: '1.0.0' })
+  const { run, cwd } = await project(t, lockOf(first))
+  t.equal((await run()).code, 0)
+  const next = await registry.publish({ name: 'moving', version: '1.0.1' })
+  await writeFile(join(cwd, 'package-lock.json'), lockOf(next))
+  t.equal((await run()).code, 0)
+})
+
 t.test('what is no registry package is listed', async t => {
   const lock = packageLock({
     'node_modules/signed': entryOf(signed),
