@@ -45,6 +45,13 @@ export const rooms: Readonly<Record<string, Room>> = {
       why: 'judging is pure: no I/O and no clock',
     },
   },
+  'lib/learn/': {
+    imports: [...words, 'lib/policy/'],
+    never: {
+      modules: /^(node:(?!util$)|undici$|pino$|lru-cache$)/,
+      why: 'learning is pure: observations in, a policy out',
+    },
+  },
   'lib/evidence/': {
     imports: [...words, 'lib/upstream/default-registry.ts'],
     never: {
