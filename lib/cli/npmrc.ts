@@ -46,7 +46,7 @@ export const npmrc: Run = async (args, io) => {
   const command = options()
   const { values, positionals } = command.parse([...args])
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(`${command.usage()}\n`)
     return 0
   }
   if (positionals.length > 0)

@@ -111,7 +111,7 @@ export const verify: Run = async (args, io) => {
   const command = options()
   const { values, positionals } = command.parse([...args])
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(`${command.usage()}\n`)
     return 0
   }
   const [file, ...more] = positionals

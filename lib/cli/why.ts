@@ -40,7 +40,7 @@ export const why: Run = async (args, io) => {
   const command = options()
   const { values, positionals } = command.parse([...args])
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(`${command.usage()}\n`)
     return 0
   }
   const [spec, ...more] = positionals
