@@ -30,6 +30,9 @@ export type Attestry = Pick<Rooms, 'store' | 'policies' | 'views' | 'upstreams'>
 /** Milliseconds and bytes; discovery documents and key sets are small. */
 const ISSUER = { timeout: 10_000, size: 256 * 1024, userAgent: `attestry/${version}` }
 
+/** Milliseconds in which a package is published; its client waits five minutes for the answer alone. */
+const UPLOAD = 600_000
+
 const accessOf = (settings: Settings, { store }: Rooms, now: () => Date): Access => {
   const { adminToken } = settings.server
   return openAccess({
@@ -57,6 +60,9 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
       host,
       port: wanted,
       requestTimeout,
+      ...(settings.upstreams.some(({ passThrough }) => passThrough === 'write') && {
+        uploadTimeout: UPLOAD,
+      }),
       ...(tls && { tls }),
       // the port may be known only now, and addresses are written into what the gate makes
       app: port => {

@@ -170,6 +170,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
             store,
             upstreams,
             terms,
+            limits,
             examiners,
             policies,
             views,

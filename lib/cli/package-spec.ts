@@ -1,6 +1,6 @@
 /** `name@version` on the command line. */
 import { AttestryError } from '../errors.ts'
-import { isPackageName } from '../http/route.ts'
+import { isPackageName } from '../http/names.ts'
 import type { PackageId } from '../types.ts'
 
 /** As in a dist-tag or a version; what is neither is told before anybody is asked. */

@@ -10,16 +10,21 @@ import type { Store } from '../store/store.ts'
 import type { AuditEntry, PackageId } from '../types.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { openAdmissions, type Admission } from './admissions.ts'
+import { openAdvisories } from './advisories.ts'
 import { openAssessments } from './assessments.ts'
 import type { Background } from './background.ts'
 import type { Documents } from './documents.ts'
 import type { Epochs } from './epochs.ts'
 import type { EvidenceBook } from './evidence-book.ts'
+import { openFindings } from './findings.ts'
 import type { Client, Gate, GateObserver } from './gate.ts'
 import { openJudges, type Standing } from './judge.ts'
 import type { Memory } from './memory.ts'
 import type { Packages } from './packages.ts'
+import type { PassThrough } from './pass-through.ts'
 import { rewriteManifest } from './representation.ts'
+import type { Routing } from './routing.ts'
+import type { Search } from './search.ts'
 import type { SignatureWatch } from './signature-watch.ts'
 import { openTimelines } from './timeline.ts'
 import { openViews } from './views.ts'
@@ -34,6 +39,9 @@ export type Shared = {
   readonly signatures: SignatureWatch
   readonly background: Background
   readonly memory: Memory
+  readonly routing: Routing
+  readonly passThrough: PassThrough
+  readonly search: Search
   readonly upstreamFor: (name: string) => Upstream
   readonly examinerFor: (upstream: string) => Examiner
   readonly now: () => Date
@@ -116,6 +124,9 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
 
   const assessments = openAssessments({ packages, book, judges, signatures, policies, now })
   const timeline = openTimelines({ packages, book, standing: views.standing })
+  const { passThrough, routing } = shared
+  const findings = openFindings({ packages, judged: views.judged, publicUrl })
+  const { limits } = passThrough
 
   return {
     publicUrl,
@@ -158,5 +169,10 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     why: assessments.why,
     timeline,
     assess: assessments.assess,
+    limits,
+    allowsPassing: passThrough.allows,
+    pass: passThrough.pass,
+    search: shared.search,
+    advisories: openAdvisories({ routing, findings, limits }),
   }
 }

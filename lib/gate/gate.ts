@@ -2,13 +2,14 @@
  * The gate: gathers evidence, judges, remembers. The only room that knows the others; it takes
  * them as they are handed in and holds no setting of its own.
  */
-import { AttestryError } from '../errors.ts'
+import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Store } from '../store/store.ts'
 import type { AuditEntry, Integrity, PackageId, Verdict } from '../types.ts'
 import type { DocumentAnswer, Upstream } from '../upstream/upstream.ts'
 import type { Admission } from './admissions.ts'
+import type { Advisories } from './advisories.ts'
 import type { Assessment, Why } from './assessments.ts'
 import { openBackground } from './background.ts'
 import type { Manifest } from './claims.ts'
@@ -17,11 +18,20 @@ import { openDocuments } from './documents.ts'
 import { openEpochs } from './epochs.ts'
 import { openEvidenceBook } from './evidence-book.ts'
 import { openFace, type Shared } from './face.ts'
+import type { Inventory } from './findings.ts'
 import { openLayers } from './layers.ts'
 import { openMemory } from './memory.ts'
 import { openPackages } from './packages.ts'
+import {
+  defaultPassLimits,
+  openPassThrough,
+  type PassLimits,
+  type PassThrough,
+  type Sender,
+} from './pass-through.ts'
 import type { Form } from './representation.ts'
 import { openRouting, type UpstreamTerms } from './routing.ts'
+import { openSearch, type Search } from './search.ts'
 import { openSignatureWatch } from './signature-watch.ts'
 import type { Timeline } from './timeline.ts'
 import type { ServedPackument } from './views.ts'
@@ -49,6 +59,8 @@ export type GateOptions = {
   readonly policies: readonly Policy[]
   /** Layers that views add to `policies`, by the view's name. */
   readonly views?: ReadonlyMap<string, readonly Policy[]>
+  /** Of what is passed on; default as in the settings. */
+  readonly limits?: PassLimits
   /** Where clients reach us; ends with a slash. */
   readonly publicUrl: string
   /** All in milliseconds, but `memory` in bytes. */
@@ -88,6 +100,15 @@ export type Gate = {
   readonly timeline: (name: string) => Promise<Timeline>
   /** Judges without serving: evidence is gathered, bytes are not. `integrity`: what is pinned elsewhere. */
   readonly assess: (id: PackageId, integrity?: Integrity) => Promise<Assessment>
+  readonly limits: PassLimits
+  /** Would a request like this be passed on? */
+  readonly allowsPassing: PassThrough['allows']
+  /** Has an upstream answer. Throws EMETHOD or ECREDENTIALS where the settings do not allow it. */
+  readonly pass: PassThrough['pass']
+  /** Throws EMETHOD where no upstream may be asked this. */
+  readonly search: Search
+  /** What upstreams and our own judgement have against these versions; never fails for an upstream. */
+  readonly advisories: (asked: Inventory, sender: Sender) => Promise<Advisories>
   /**
    * The gate as a view has it: the view's layers on top of the others, at this address. It shares
    * everything but judgement. Throws ECONFIG when there is no such view.
@@ -147,7 +168,23 @@ export const openGate = (options: GateOptions): Gate => {
     onChange: epochs.bump,
     ...(observer.onExamined && { onExamined: observer.onExamined }),
   })
+  /** After a write: what is fetched from now on is what the upstream has since. */
+  const onChange = (name: string) => {
+    packages.expire(name)
+    documents.expire(name)
+    epochs.bump(name)
+    background.add(`refresh ${name}`, async () => {
+      await packages.get(name).catch((error: unknown) => {
+        // an unpublished one is gone, and that is as it should be
+        if (!isAttestryError(error) || error.code !== 'ENOTFOUND') throw error
+      })
+    })
+  }
+  const limits = options.limits ?? defaultPassLimits
   const shared: Shared = {
+    routing,
+    passThrough: openPassThrough({ routing, limits, onChange }),
+    search: openSearch({ routing, limits, now }),
     store,
     packages,
     book,

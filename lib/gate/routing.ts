@@ -90,7 +90,20 @@ export const openRouting = ({ upstreams, terms, policies }: RoutingOptions) => {
     /** Throws ECONFIG for a name that two reserve. */
     upstreamFor,
     termsOf,
+    /** The upstream that has this name to itself. Throws ECONFIG for a name that two reserve. */
+    reservedFor,
     all: (): readonly Upstream[] => [...joined.values()],
+    /** Those that have names, reserved ones first: not those that are asked for evidence only. */
+    owners: (): readonly Upstream[] => {
+      const reserving = new Set([
+        ...reservations.map(({ upstream }) => upstream),
+        ...policies().flatMap(({ rules }) => rules.flatMap(({ upstream }) => upstream ?? [])),
+      ])
+      const others = [...joined.values()].filter(
+        upstream => upstream !== first && reserving.has(upstream.name),
+      )
+      return [...others, first]
+    },
     named: (name: string): Upstream | undefined => joined.get(name),
     /** `@scope`: the upstream that has the whole of it, or that has what nobody reserved. */
     upstreamForScope: (scope: string): Upstream => upstreamFor(`${scope}/_`),

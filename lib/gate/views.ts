@@ -72,6 +72,9 @@ export const openViews = ({
     standing: async (name: string): Promise<Standing> =>
       (await standingOf(await packages.get(name))).value,
 
+    /** Every version of a package as it is at hand judged by what is known now. */
+    judged: async (index: PackageIndex): Promise<Standing> => (await standingOf(index)).value,
+
     packument: async (name: string, form: Form): Promise<ServedPackument> => {
       const index = await packages.get(name)
       const have = finished.get(`${key} ${form} ${name}`)

@@ -7,7 +7,9 @@ import { clientOf } from './client.ts'
 import { openEntrance, type EntranceOptions } from './entrance.ts'
 import { errorAnswer } from './refusal.ts'
 import { routeOf, type Route } from './route.ts'
-import { sendManifest, sendPackument } from './send-packument.ts'
+import { sendAdvisories, sendAuditReport } from './send-audit.ts'
+import { sendDistTags, sendManifest, sendPackument } from './send-packument.ts'
+import { senderOf, sendPassed } from './send-passed.ts'
 import { sendTarball } from './send-tarball.ts'
 import { sendAnswer, sendJson } from './send.ts'
 import { sendWhy } from './why.ts'
@@ -37,6 +39,13 @@ export type AppOptions = EntranceOptions & {
 }
 
 const KEPT = 'public, max-age=300'
+
+/** Routes that are passed on have their method in them. */
+const takes = (route: Route, method: string): boolean => {
+  if ('method' in route) return true
+  const posted = route.kind === 'advisories' || route.kind === 'audits'
+  return posted ? method === 'POST' : method === 'GET' || method === 'HEAD'
+}
 
 const sendDocument = async (
   ctx: Context,
@@ -68,7 +77,20 @@ export const openApp = (options: AppOptions): Koa => {
       case 'manifest':
         return sendManifest(ctx, gate, route.name, route.versionOrTag)
       case 'dist-tags':
-        return sendJson(ctx, 200, await gate.distTags(route.name), 'public, max-age=60')
+        return sendDistTags(ctx, gate, route.name, route.tag)
+      case 'search': {
+        const found = await gate.search(new URLSearchParams(route.query), senderOf(ctx))
+        return sendJson(ctx, 200, found)
+      }
+      case 'advisories':
+        return sendAdvisories(ctx, gate)
+      case 'audits':
+        return sendAuditReport(ctx, gate)
+      case 'document':
+        // where nobody may change it there is nothing to read it for but to look
+        return route.owner.kind !== 'package' || gate.allowsPassing(route)
+          ? sendPassed(ctx, gate, route)
+          : sendPackument(ctx, gate, route.owner.name)
       case 'attestations':
         return sendDocument(ctx, 'attestations', await gate.attestations(route.id))
       case 'keys':
@@ -94,6 +116,8 @@ export const openApp = (options: AppOptions): Koa => {
         return sendJson(ctx, 200, { attestry: version, policy: gate.policyDigest })
       case 'unknown':
         break
+      default:
+        return sendPassed(ctx, gate, route)
     }
     throw new AttestryError('ENOTFOUND', `There is nothing at ${ctx.path}.`)
   }
@@ -108,10 +132,10 @@ export const openApp = (options: AppOptions): Koa => {
         throw new AttestryError('ELOOP', 'This request came from this server itself.')
       }
       const place = entrance.placeOf(ctx.req.url ?? '/')
-      const route = routeOf(place.target)
+      const route = routeOf(place.target, ctx.method)
       kind = route.kind
       const gate = await entrance.admit(ctx, kind, place)
-      if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
+      if (!takes(route, ctx.method)) {
         const message = `${ctx.method} is not taken at this address.`
         throw route.kind === 'unknown'
           ? new AttestryError('ENOTFOUND', message)

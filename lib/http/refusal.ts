@@ -15,7 +15,7 @@ export type Answer = {
 }
 
 /** Header values and reason phrases take printable ASCII; anything else could end the header. */
-const ascii = (text: string, max: number): string => {
+export const ascii = (text: string, max: number): string => {
   const plain = text.replace(/[^\x20-\x7e]+/g, ' ').trim()
   return plain.length > max ? `${plain.slice(0, max - 3)}...` : plain
 }
@@ -64,7 +64,7 @@ export const errorAnswer = (error: AttestryError): Answer => {
       'cache-control': 'no-store',
       ...(error.status === 503 && { 'retry-after': RETRY_AFTER }),
       // a browser that follows the link to a why page asks for a password: the token
-      ...(error.status === 401 && { 'www-authenticate': CHALLENGE }),
+      ...(error.code === 'EUNAUTHORIZED' && { 'www-authenticate': CHALLENGE }),
     },
     body: { error: text, message: text, code: error.code },
   }

@@ -3,15 +3,20 @@
  * (`/@s/n`, `/@s%2fn`, `/@s%2fn/-/n-1.0.0.tgz`) and a router that decodes once too often or too
  * little loses one of them.
  */
-import { AttestryError } from '../errors.ts'
 import type { PackageId } from '../types.ts'
+import { bad, isVersion, nameOf, packageIdOf, segmentsOf } from './names.ts'
+import { passRoute, type PassRoute } from './pass-route.ts'
 
 export type Route =
   | { readonly kind: 'index' }
   | { readonly kind: 'ping' }
   | { readonly kind: 'keys' }
   | { readonly kind: 'attestations'; readonly id: PackageId }
-  | { readonly kind: 'dist-tags'; readonly name: string }
+  | { readonly kind: 'dist-tags'; readonly name: string; readonly tag?: string }
+  | { readonly kind: 'search'; readonly query: string }
+  /** Advisories: today's form, and the one of older clients. */
+  | { readonly kind: 'advisories' }
+  | { readonly kind: 'audits' }
   | { readonly kind: 'packument'; readonly name: string }
   | { readonly kind: 'manifest'; readonly name: string; readonly versionOrTag: string }
   | { readonly kind: 'tarball'; readonly id: PackageId }
@@ -20,33 +25,7 @@ export type Route =
   | { readonly kind: 'ready' }
   | { readonly kind: 'metrics' }
   | { readonly kind: 'unknown' }
-
-/** npm's rules for old and new names together (validate-npm-package-name); never a path. */
-const NAME = /^(?:@[a-z0-9\-_.~!'()*]+\/)?[a-z0-9\-_.~!'()*]+$/i
-const VERSION = /^[0-9a-z][0-9a-z.+\-_]*$/i
-const MAX_NAME = 214
-const MAX_VERSION = 256
-
-export const isPackageName = (name: string): boolean =>
-  name.length <= MAX_NAME &&
-  NAME.test(name) &&
-  name.split('/').every(part => !/^@?\.{1,2}$/.test(part) && part !== '@')
-
-const isVersion = (version: string) => version.length <= MAX_VERSION && VERSION.test(version)
-
-const bad = (what: string): never => {
-  throw new AttestryError('EBADREQUEST', `The address is not one a registry has: ${what}.`)
-}
-
-const nameOf = (name: string): string => (isPackageName(name) ? name : bad('no package name'))
-
-/** `name@version`, where the name may be scoped. */
-export const packageIdOf = (id: string): PackageId => {
-  const at = id.lastIndexOf('@')
-  const [name, version] = [id.slice(0, at), id.slice(at + 1)]
-  if (at <= 0 || !isPackageName(name) || !isVersion(version)) return bad('no name@version')
-  return { name, version }
-}
+  | PassRoute
 
 /** The npm layout: the file is the name without its scope, a dash, the version, `.tgz`. */
 const tarballId = (name: string, file: string): PackageId => {
@@ -54,14 +33,6 @@ const tarballId = (name: string, file: string): PackageId => {
   const version = file.slice(base.length + 1, -'.tgz'.length)
   const fits = file.startsWith(`${base}-`) && file.endsWith('.tgz') && isVersion(version)
   return fits ? { name, version } : bad('no tarball of that package')
-}
-
-const decode = (segment: string): string => {
-  try {
-    return decodeURIComponent(segment)
-  } catch {
-    return bad('a percent sign that encodes nothing')
-  }
 }
 
 const registryRoute = (path: readonly string[]): Route => {
@@ -72,8 +43,10 @@ const registryRoute = (path: readonly string[]): Route => {
   if (area === 'npm' && tail.startsWith('v1/attestations/')) {
     return { kind: 'attestations', id: packageIdOf(tail.slice('v1/attestations/'.length)) }
   }
-  if (area === 'package' && tail.endsWith('/dist-tags')) {
-    return { kind: 'dist-tags', name: nameOf(tail.slice(0, -'/dist-tags'.length)) }
+  if (area === 'package') {
+    const [, name, tag] = /^((?:@[^/]+\/)?[^/]+)\/dist-tags(?:\/(.+))?$/.exec(tail) ?? []
+    if (name !== undefined)
+      return { kind: 'dist-tags', name: nameOf(name), ...(tag !== undefined && { tag }) }
   }
   if (area !== 'attestry') return { kind: 'unknown' }
   if (tail.startsWith('why/')) return { kind: 'why', id: packageIdOf(tail.slice(4)) }
@@ -101,19 +74,34 @@ const packageRoute = (path: readonly string[]): Route => {
     : { kind: 'unknown' }
 }
 
-/** `target` is the request's target as received: path and query, still encoded. */
-export const routeOf = (target: string): Route => {
-  const [path = '/'] = target.split('?', 1)
-  const decoded = path
-    .split('/')
-    .filter(segment => segment !== '')
-    .map(decode)
-    .join('/')
-    .split('/')
-  if (decoded[0] === '') return { kind: 'index' }
+/** What is answered here, whatever the method; those of `POST` are asked for with no other. */
+const ownRoute = (path: readonly string[]): Route => {
+  if (path[0] === '') return { kind: 'index' }
   // a package may be called "-": its tarball is /-/-/--1.0.0.tgz
-  if (decoded[0] === '-' && decoded[1] !== '-' && decoded.length > 1) {
-    return registryRoute(decoded.slice(1))
+  if (path[0] === '-' && path[1] !== '-' && path.length > 1) return registryRoute(path.slice(1))
+  return packageRoute(path)
+}
+
+const postRoutes: Readonly<Record<string, Route>> = {
+  '-/npm/v1/security/advisories/bulk': { kind: 'advisories' },
+  '-/npm/v1/security/audits': { kind: 'audits' },
+  '-/npm/v1/security/audits/quick': { kind: 'audits' },
+}
+
+/**
+ * `target` is the request's target as received: path and query, still encoded. With a method other
+ * than GET and HEAD: what may be asked with it, else what is there to be asked with GET.
+ */
+export const routeOf = (target: string, method = 'GET'): Route => {
+  const [path = '/'] = target.split('?', 1)
+  const query = target.slice(path.length + 1)
+  const segments = segmentsOf(path)
+  const passed = passRoute(method, segments, query)
+  if (passed) return passed
+  if (method === 'POST') {
+    const posted = postRoutes[segments.join('/')]
+    if (posted) return posted
   }
-  return packageRoute(decoded)
+  if (segments.join('/') === '-/v1/search') return { kind: 'search', query }
+  return ownRoute(segments)
 }

@@ -1,6 +1,7 @@
 /** GET /:pkg, /:pkg/:version and dist-tags: finished bytes out, validators first. */
 import { createGunzip } from 'node:zlib'
 import type { Context } from 'koa'
+import { AttestryError } from '../errors.ts'
 import type { Gate } from '../gate/gate.ts'
 import { whyUrl, type Form } from '../gate/representation.ts'
 import { matchesEtag } from './conditional.ts'
@@ -70,6 +71,15 @@ export const sendPackument = async (ctx: Context, gate: Gate, name: string) => {
   gunzip.end(representation.gzip)
   ctx.body = gunzip
   ctx.length = representation.size
+}
+
+/** The tags of what is shown; with `tag` the version it names, as the registry gives a single one. */
+export const sendDistTags = async (ctx: Context, gate: Gate, name: string, tag?: string) => {
+  const tags = await gate.distTags(name)
+  if (tag === undefined) return sendJson(ctx, 200, tags, FRESH)
+  const version = Object.hasOwn(tags, tag) ? tags[tag] : undefined
+  if (version !== undefined) return sendJson(ctx, 200, version, FRESH)
+  throw new AttestryError('ENOTFOUND', `${name} has no dist-tag ${tag}.`)
 }
 
 export const sendManifest = async (

@@ -14,6 +14,8 @@ export type ServerOptions = {
   readonly port: number
   /** Milliseconds a client may take to send its request. */
   readonly requestTimeout: number
+  /** Milliseconds it may take where it publishes packages; default the same. */
+  readonly uploadTimeout?: number
   /** PEM; with it the server speaks HTTPS only. */
   readonly tls?: Certificate
 }
@@ -39,9 +41,10 @@ const createSecure = (tls: Certificate, bounds: ServerOptionsOfNode) => {
 }
 
 export const listen = async (options: ServerOptions): Promise<RunningServer> => {
-  const { app, host, port, requestTimeout, tls } = options
+  const { app, host, port, requestTimeout, uploadTimeout = 0, tls } = options
   const bounds = {
-    requestTimeout,
+    // the headers are what anybody can send slowly; bodies are read for those only who may send one
+    requestTimeout: Math.max(requestTimeout, uploadTimeout),
     headersTimeout: requestTimeout,
     // clients keep connections for the length of an install
     keepAliveTimeout: 30_000,

@@ -12,7 +12,6 @@ t.test('addresses', async t => {
   const cases: readonly [string, object][] = [
     ['/', { kind: 'index' }],
     ['/lodash', { kind: 'packument', name: 'lodash' }],
-    ['/lodash?write=true', { kind: 'packument', name: 'lodash' }],
     ['/D', { kind: 'packument', name: 'D' }],
     ['/-', { kind: 'packument', name: '-' }],
     ['/@s%2fn', { kind: 'packument', name: '@s/n' }],
@@ -35,8 +34,16 @@ t.test('addresses', async t => {
     ['/-/package/@s%2fn/dist-tags', { kind: 'dist-tags', name: '@s/n' }],
     ['/-/attestry/why/@s/n@1.0.0', { kind: 'why', id: id('@s/n', '1.0.0') }],
     ['/-/attestry/health/ready', { kind: 'ready' }],
-    ['/-/whoami', { kind: 'unknown' }],
+    ['/-/package/n/dist-tags/latest', { kind: 'dist-tags', name: 'n', tag: 'latest' }],
+    ['/-/v1/search?text=a%20b&size=5', { kind: 'search', query: 'text=a%20b&size=5' }],
     ['/-/user/token/secret', { kind: 'unknown' }],
+    ['/-/npm/v1/security/advisories/bulk', { kind: 'unknown' }],
+    ['/-/all', { kind: 'unknown' }],
+    ['/-/_view/starredByUser', { kind: 'unknown' }],
+    ['/-/pnpm/v1/publish', { kind: 'unknown' }],
+    ['/-/pnpr/x', { kind: 'unknown' }],
+    ['/pnpm', { kind: 'packument', name: 'pnpm' }],
+    ['/npm', { kind: 'packument', name: 'npm' }],
     ['/n/1.0.0/more', { kind: 'unknown' }],
   ]
   for (const [target, route] of cases) t.same(routeOf(target), route, target)

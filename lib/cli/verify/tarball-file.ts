@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream'
 import { parse } from 'semver'
 import { AttestryError, messageOf } from '../../errors.ts'
 import { readTarball, tarballLimits } from '../../evidence/tarball.ts'
-import { isPackageName } from '../../http/route.ts'
+import { isPackageName } from '../../http/names.ts'
 import type { Integrity, PackageId } from '../../types.ts'
 
 export type TarballFile = {
