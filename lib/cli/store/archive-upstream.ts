@@ -11,6 +11,8 @@ import type { Archive } from './read-archive.ts'
 
 export type ArchiveSource = {
   readonly archive: Archive
+  /** Upstreams whose packages it answers for: its own name, and those that take its evidence. */
+  readonly serves: ReadonlySet<string>
   /** Packuments that may be taken, with their upstream and its last word on them. */
   readonly offered: () => ReadonlyMap<
     string,
@@ -22,7 +24,7 @@ export type ArchiveSource = {
 
 export const archiveUpstream = (
   { name, url }: Pick<Upstream, 'name' | 'url'>,
-  { archive, offered, wanted }: ArchiveSource,
+  { archive, serves, offered, wanted }: ArchiveSource,
 ): Upstream => {
   const unknown = (what: string) =>
     new AttestryError(
@@ -33,7 +35,8 @@ export const archiveUpstream = (
     ...offlineUpstream({ name, url }),
     packument: async packageName => {
       const offer = offered().get(packageName)
-      const body = offer?.upstream === name ? await archive.packument(packageName) : undefined
+      const body =
+        offer && serves.has(offer.upstream) ? await archive.packument(packageName) : undefined
       if (!offer || !body) throw unknown(`packument of ${packageName}`)
       return { kind: 'found', body, fetchedAt: offer.fetchedAt }
     },

@@ -22,7 +22,7 @@ type PackageRecord = {
   readonly raw: Integrity
   readonly fetchedAt: number
 }
-type Pin = { readonly integrity: Integrity; readonly size: number }
+type Pin = { readonly integrity: Integrity; readonly upstream?: string }
 
 /** Undefined: everything. Else versions by name. */
 type Wanted = ReadonlyMap<string, ReadonlySet<string>> | undefined
@@ -39,10 +39,11 @@ const wantedOf = async (file: string | undefined): Promise<Wanted> => {
   return wanted
 }
 
-/** `name@version`, where the name may be scoped. */
+/** `name@version`, where the name may be scoped; what follows a space says whose it is. */
 const split = (key: string) => {
-  const at = key.lastIndexOf('@')
-  return { name: key.slice(0, at), version: key.slice(at + 1) }
+  const [id = ''] = key.split(' ', 1)
+  const at = id.lastIndexOf('@')
+  return { name: id.slice(0, at), version: id.slice(at + 1) }
 }
 
 const writeStore = async ({ records, blobs }: Store, wanted: Wanted, out: ArchiveWriter) => {
@@ -64,26 +65,26 @@ const writeStore = async ({ records, blobs }: Store, wanted: Wanted, out: Archiv
   const missing = new Set<string>()
   for (const [name, versions] of wanted ?? [])
     for (const version of versions) missing.add(`${name}@${version}`)
-  for (const { name, raw } of packages) {
+  for (const { name, raw, upstream } of packages) {
+    const start = `attestations ${upstream} `
     const text = await blobs.get(raw)
     if (!text) continue
     await out.add(packumentPath(name), text)
     for await (const [key, { text: body }] of records.list<{ readonly text: string }>(
       'document',
-      `attestations ${name}@`,
+      `${start}${name}@`,
     )) {
-      await out.add(
-        attestationsPath(split(key.slice('attestations '.length))),
-        Buffer.from(body),
-      )
+      await out.add(attestationsPath(split(key.slice(start.length))), Buffer.from(body))
     }
-    for await (const [key, { integrity }] of records.list<Pin>('pin', `${name}@`)) {
+    for await (const [key, pin] of records.list<Pin>('pin', `${name}@`)) {
       const id = split(key)
+      // bytes of a time when the name belonged to another upstream
+      if ((pin.upstream ?? upstream) !== upstream) continue
       if (wanted?.get(name)?.has(id.version) === false) continue
-      const found = await blobs.open(integrity)
+      const found = await blobs.open(pin.integrity)
       if (!found) continue
       await out.addStream(tarballPath(id), found.size, found.stream)
-      missing.delete(key)
+      missing.delete(`${name}@${id.version}`)
       tarballs++
     }
   }

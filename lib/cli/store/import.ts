@@ -120,6 +120,12 @@ export const importStore: Run = async (args, io) => {
       upstreamFor: upstream =>
         archiveUpstream(upstream, {
           archive,
+          serves: new Set([
+            upstream.name,
+            ...settings.upstreams
+              .filter(({ evidenceFrom }) => evidenceFrom === upstream.name)
+              .map(({ name: of }) => of),
+          ]),
           wanted,
           offered: () => offered,
         }),
