@@ -187,12 +187,21 @@ export const openPackages = (options: PackagesOptions) => {
     return text && indexOf(name, kept, await readClaims(text, name))
   }
 
+  /** Asks now, once for all who want it; what was expired meanwhile stays so. */
+  const renewed = async (name: string, have: PackageIndex | undefined) => {
+    const mark = expired.get(name)
+    const index = await flight(`${name} ${mark ?? ''}`, () => refresh(name, have))
+    indexes.set(name, index)
+    if (expired.get(name) === mark) expired.delete(name)
+    return index
+  }
+
   /** Behind somebody's back: a failure leaves what we have, for the next look to tell of. */
   const renew = async (name: string, have: PackageIndex): Promise<void> => {
     const upstream = upstreamFor(name)
     if ((resting.get(upstream.name) ?? 0) > now()) return
     try {
-      indexes.set(name, await flight(name, () => refresh(name, have)))
+      await renewed(name, have)
     } catch (error) {
       if (standsIn(error)) resting.set(upstream.name, now() + COOL_DOWN)
       options.onStale?.(name, upstream.name, messageOf(error))
@@ -201,15 +210,15 @@ export const openPackages = (options: PackagesOptions) => {
 
   const look = async (name: string, maxAge: number): Promise<PackageIndex> => {
     const upstream = upstreamFor(name)
-    const mark = expired.get(name)
+    const expires = expired.has(name)
     const have = await held(name)
     const age = have ? now() - have.fetchedAt : Number.POSITIVE_INFINITY
-    if (have && age <= maxAge && mark === undefined) {
+    if (have && age <= maxAge && !expires) {
       indexes.set(name, have)
       return have
     }
     const usable = have && age <= staleIfError
-    const soon = maxAge === ttl && age <= ttl + (options.staleWhileRevalidate ?? 0)
+    const soon = !expires && maxAge === ttl && age <= ttl + (options.staleWhileRevalidate ?? 0)
     if (have && soon && options.later?.(`packument ${name}`, () => renew(name, have))) {
       indexes.set(name, have)
       return have
@@ -218,10 +227,7 @@ export const openPackages = (options: PackagesOptions) => {
       if (usable && (resting.get(upstream.name) ?? 0) > now()) {
         return { ...have, stale: true }
       }
-      const index = await flight(`${name} ${mark ?? ''}`, () => refresh(name, have))
-      indexes.set(name, index)
-      if (expired.get(name) === mark) expired.delete(name)
-      return index
+      return await renewed(name, have)
     } catch (error) {
       if (!usable || !standsIn(error)) throw error
       resting.set(upstream.name, now() + COOL_DOWN)
