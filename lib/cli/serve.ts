@@ -63,7 +63,7 @@ const announce = (attestry: Attestry, log: Log, settings: Settings) => {
 
 /** Follows the policy files and tells of waivers; gives what ends it. */
 const followPolicies = (
-  { gate, policies }: Attestry,
+  { gate, policies, views, url }: Attestry,
   settings: Settings,
   observer: ReturnType<typeof observe>,
   log: Log,
@@ -85,6 +85,23 @@ const followPolicies = (
     onRefused: observer.onPolicyRefused,
     onRestored: observer.onPolicyRestored,
   })
+  const viewed = [...views].map(([name, layers]) => {
+    const view = gate.view(name, url)
+    return openReload({
+      files: settings.views[name]?.policies ?? [],
+      upstreams: settings.upstreams.map(upstream => upstream.name),
+      policies: layers,
+      adopt: view.adopt,
+      onAdopted: () => {
+        log.info(
+          { event: 'view-adopted', view: name, digest: view.policyDigest },
+          `the changed policy of view ${name} is in force`,
+        )
+      },
+      onRefused: observer.onPolicyRefused,
+      onRestored: observer.onPolicyRestored,
+    })
+  })
   const waivers = openWaiverWatch({
     policies: reload.policies,
     onWaivers: observer.onWaivers,
@@ -93,12 +110,13 @@ const followPolicies = (
     void reload.reload().then(outcome => {
       log.info({ event: 'reload', outcome }, `SIGHUP: the policy is ${outcome}`)
     })
+    for (const of of viewed) void of.reload()
   }
   process.on('SIGHUP', onSignal)
   return async () => {
     process.off('SIGHUP', onSignal)
     waivers.close()
-    await reload.close()
+    await Promise.all([reload, ...viewed].map(one => one.close()))
   }
 }
 

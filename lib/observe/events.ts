@@ -14,7 +14,7 @@ export type RequestSeen = {
   readonly status: number
   /** Milliseconds. */
   readonly duration: number
-  readonly client: { readonly address: string; readonly agent?: string }
+  readonly client: AuditEntry['client']
 }
 
 export type UpstreamSeen = {
@@ -56,6 +56,12 @@ export const logEvent = (log: Log, { level, event, message, fields }: LogEvent):
 
 const rounded = (milliseconds: number) => Math.round(milliseconds * 10) / 10
 
+/** `name` is for people elsewhere in the log; here it is who called. */
+const clientFields = ({ name, ...rest }: AuditEntry['client']) => ({
+  ...rest,
+  ...(name !== undefined && { caller: name }),
+})
+
 export const requestEvent = (seen: RequestSeen): LogEvent => ({
   level: seen.status >= 500 ? 'warn' : 'debug',
   event: 'request',
@@ -65,7 +71,7 @@ export const requestEvent = (seen: RequestSeen): LogEvent => ({
     route: seen.route,
     status: seen.status,
     milliseconds: rounded(seen.duration),
-    ...seen.client,
+    ...clientFields(seen.client),
   },
 })
 
@@ -84,6 +90,7 @@ export const verdictEvent = (entry: AuditEntry): LogEvent => {
       package: `${name}@${version}`,
       decision: entry.decision,
       rule: entry.rule,
+      ...clientFields(entry.client),
       ...(against && { reasons: entry.reasons.map(r => `${r.code}: ${r.message}`) }),
     },
   }

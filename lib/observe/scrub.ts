@@ -29,8 +29,9 @@ const rules: readonly (readonly [RegExp, string])[] = [
     /([?&](?:token|access_token|auth|key|sig|signature|x-amz-[\w-]+)=)[^\s"\\&#]+/gi,
     `$1${hidden}`,
   ],
-  // tokens known by their form: npm, GitHub, GitLab, JSON web tokens
+  // tokens known by their form: npm, ours, GitHub, GitLab, JSON web tokens
   [/\bnpm_[A-Za-z0-9]{16,}/g, hidden],
+  [/\battestry_[\w-]{16,}/g, hidden],
   [/\b(?:gh[pousr]_|github_pat_|glpat-)[\w-]{16,}/g, hidden],
   [/\beyJ[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]*/g, hidden],
 ]
