@@ -14,6 +14,7 @@ import {
 import type { z } from 'zod'
 import { AttestryError, messageOf, type ErrorCode } from '../errors.ts'
 import { didYouMean } from './nearest.ts'
+import { offsetInScalar } from './scalar-place.ts'
 import { knownKeys } from './schema-walk.ts'
 
 export type Place = { readonly file: string; readonly line: number; readonly column: number }
@@ -23,6 +24,8 @@ export type LocatedDocument<T> = {
   readonly value: T
   /** Where the node at `path` starts; the nearest ancestor when there is no such node. */
   readonly place: (path: readonly PropertyKey[]) => Place
+  /** Where the character at `index` of the text at `path` stands. */
+  readonly placeIn: (path: readonly PropertyKey[], index: number) => Place
 }
 
 /** A document may not be larger than this (bytes of text), nor nest or alias without end. */
@@ -83,8 +86,12 @@ const flatten = (issue: Issue, prefix: readonly PropertyKey[] = []): Issue[] => 
   return branch.flatMap(inner => flatten(inner, path))
 }
 
-/** A complaint before it has a place. */
-export type Finding = { readonly path: readonly PropertyKey[]; readonly message: string }
+/** A complaint before it has a place; with `index`, about a character of the text at `path`. */
+export type Finding = {
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+  readonly index?: number
+}
 
 /** What a failed check says, in our words; `hide` names the values that must not be repeated. */
 export const findingsOf = (
@@ -150,6 +157,14 @@ export const parseLocated = (
     return {
       value: doc.toJS({ maxAliasCount: MAX_ALIASES }) ?? {},
       place: path => placeOf(nodeAt(doc, path)?.range?.[0] ?? 0),
+      placeIn: (path, index) => {
+        const node = doc.getIn(path, true)
+        return placeOf(
+          isScalar(node)
+            ? offsetInScalar(text, node, index)
+            : (nodeAt(doc, path)?.range?.[0] ?? 0),
+        )
+      },
     }
   } catch (error) {
     throw complaintsError(code, [{ file, line: 1, column: 1, message: messageOf(error) }])
@@ -162,9 +177,9 @@ export const readDocument = <S extends z.ZodType>(
   options: { readonly file: string; readonly schema: S; readonly code: ErrorCode },
 ): LocatedDocument<z.output<S>> => {
   const { schema, code } = options
-  const { value: raw, place } = parseLocated(text, options)
+  const { value: raw, place, placeIn } = parseLocated(text, options)
   const result = schema.safeParse(raw)
-  if (result.success) return { value: result.data, place }
+  if (result.success) return { value: result.data, place, placeIn }
   const findings = findingsOf(result.error, { raw, schema })
   throw complaintsError(
     code,

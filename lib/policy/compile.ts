@@ -6,9 +6,11 @@ import { validRange, minVersion } from 'semver'
 import { builtInContinuity } from './baseline.ts'
 import { parseDuration, parseEnd, endWanted, durationWanted } from './duration.ts'
 import { compileIdentity, type Desk } from './compile-identity.ts'
+import { readCondition } from './condition-language.ts'
 import { compileRequirements, inherited, reservedWords } from './compile-requirement.ts'
 import { parsePattern } from './match.ts'
 import type {
+  Condition,
   Continuity,
   Outcome,
   PackagePattern,
@@ -82,6 +84,19 @@ const compileWaiver = (
   }
 }
 
+const compileWhere = (
+  said: string | undefined,
+  otherwise: Condition | undefined,
+  path: Path,
+  desk: Desk,
+): { readonly where?: Condition } => {
+  if (said === undefined) return otherwise ? { where: otherwise } : {}
+  const read = readCondition(said)
+  if ('message' in read)
+    desk.complain({ path, message: `where: ${read.message}`, index: read.offset })
+  return { where: { text: said } }
+}
+
 const compilePackages = (rule: RuleDocument, at: Path, desk: Desk): readonly PackagePattern[] =>
   rule.packages.flatMap((text, i): PackagePattern[] => {
     const path = [...at, 'packages', i]
@@ -125,7 +140,7 @@ const checkSays = (rule: RuleDocument, at: Path, desk: Desk): void => {
   const said = (keys: readonly (keyof RuleDocument)[]) =>
     keys.filter(key => rule[key] !== undefined)
   const outcomes = said(['require', 'allow', 'deny'])
-  const terms = said(['continuity', 'minimumAge'])
+  const terms = said(['continuity', 'minimumAge', 'where'])
   if (outcomes.length > 1)
     desk.complain({
       path: [...at, outcomes[1] ?? ''],
@@ -136,11 +151,11 @@ const checkSays = (rule: RuleDocument, at: Path, desk: Desk): void => {
       path: [...at, key],
       message: `${key} has no meaning beside ${outcomes[0]}`,
     })
-  if (outcomes.length + terms.length + said(['upstream', 'mode', 'where']).length === 0)
+  if (outcomes.length + terms.length + said(['upstream', 'mode']).length === 0)
     desk.complain({
       path: at,
       message:
-        'the rule says nothing: wanted require, allow, deny, upstream, continuity, minimumAge or mode',
+        'the rule says nothing: wanted require, allow, deny, upstream, continuity, minimumAge, where or mode',
     })
 }
 
@@ -164,6 +179,7 @@ export const compile = (document: PolicyDocument, desk: Desk): Policy => {
       desk,
     ),
     minimumAge: compileAge(said.minimumAge, 0, ['defaults', 'minimumAge'], desk),
+    ...compileWhere(said.where, undefined, ['defaults', 'where'], desk),
   }
 
   const outcomeOf = (rule: RuleDocument, at: Path): Outcome => {
@@ -218,6 +234,7 @@ export const compile = (document: PolicyDocument, desk: Desk): Policy => {
         desk,
       ),
       minimumAge: compileAge(rule.minimumAge, defaults.minimumAge, [...at, 'minimumAge'], desk),
+      ...compileWhere(rule.where, defaults.where, [...at, 'where'], desk),
     }
   }
   const rules = (document.rules ?? []).map(compileRule)

@@ -1,6 +1,7 @@
 /** What one layer, one policy file, says about one version. */
 import type { AgeClock, JudgeInput, Reason, RuleVerdict } from '../types.ts'
 import { ageReasons, clockFor, clockWords } from './age.ts'
+import { conditionFinding } from './condition.ts'
 import { continuityFinding, continuityWords } from './continuity.ts'
 import { instant, showDuration } from './duration.ts'
 import { governing } from './match.ts'
@@ -14,8 +15,8 @@ export type Alternative = {
   readonly requirement: Requirement
   readonly checks: readonly Check[]
   readonly reasons: readonly Reason[]
-  /** When a loss of provenance will count as settled, where only time is missing. */
-  readonly settlesAt?: number
+  /** When a loss of provenance will count as settled, and when the condition speaks of another time. */
+  readonly changes: readonly number[]
 }
 
 export type LayerJudgement = {
@@ -61,12 +62,18 @@ const alternative = (
   now: Date,
 ): Alternative => {
   const { check, settlesAt } = continuityCheck(terms.continuity, requirement, input, now)
+  const condition = terms.where && conditionFinding(terms.where, input, now)
   const checks = [
     ...requirementChecks(requirement, input.evidence, input.package.version),
     check,
+    ...(condition ? [condition.check] : []),
   ]
   const reasons = checks.flatMap(c => c.reasons)
-  return { requirement, checks, reasons, ...(settlesAt !== undefined && { settlesAt }) }
+  const changes = [
+    ...(settlesAt === undefined ? [] : [settlesAt]),
+    ...(condition?.changes ?? []),
+  ]
+  return { requirement, checks, reasons, changes }
 }
 
 /** What is merely unchecked is nearer than what certainly fails; then fewer checks, then fewer reasons. */
@@ -113,7 +120,10 @@ const requireSays = (
     alternatives,
     ...(nearest && { nearest }),
     reasons: [...(nearest?.reasons ?? [none]), ...age.reasons],
-    changes: [age.ripeAt, ...alternatives.map(a => a.settlesAt)].flatMap(at => at ?? []),
+    changes: [
+      ...(age.ripeAt === undefined ? [] : [age.ripeAt]),
+      ...alternatives.flatMap(a => a.changes),
+    ],
     ...(terms.minimumAge > 0 && { ageCheck, ...(clock && { clock }) }),
   }
 }

@@ -34,7 +34,11 @@ export const readPolicy = (
   text: string,
   { file, name = file, upstreams }: Parameters<ParsePolicy>[1],
 ): LocatedPolicy => {
-  const { value, place } = readDocument(text, { file, schema: policySchema, code: 'EPOLICY' })
+  const { value, place, placeIn } = readDocument(text, {
+    file,
+    schema: policySchema,
+    code: 'EPOLICY',
+  })
   const findings: Finding[] = unjudged(value)
   if (upstreams !== undefined) findings.push(...unknownUpstreams(value, upstreams))
   const policy = compile(value, {
@@ -44,7 +48,10 @@ export const readPolicy = (
     complain: finding => findings.push(finding),
   })
   if (findings.length === 0) return { policy, document: value, place }
-  const complaints = findings.map(({ path, message }) => ({ ...place(path), message }))
+  const complaints = findings.map(({ path, message, index }) => ({
+    ...(index === undefined ? place(path) : placeIn(path, index)),
+    message,
+  }))
   throw complaintsError(
     'EPOLICY',
     complaints.sort((a, b) => a.line - b.line || a.column - b.column),

@@ -74,6 +74,9 @@ export type PackagePattern =
       readonly tail: string
     }
 
+/** CEL, checked when the policy was read. */
+export type Condition = { readonly text: string }
+
 export type Waiver = {
   readonly reason: string
   readonly by?: string
@@ -97,6 +100,8 @@ export type Terms = {
   readonly continuity: Continuity
   /** 0 asks for none. */
   readonly minimumAge: number
+  /** What must hold besides what is required. */
+  readonly where?: Condition
 }
 
 export type Rule = Terms & {

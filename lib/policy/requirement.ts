@@ -12,6 +12,7 @@ export type Check = {
     | 'manifest'
     | 'continuity'
     | 'minimumAge'
+    | 'where'
   readonly wanted: string
   readonly found: string
   readonly reasons: readonly Reason[]

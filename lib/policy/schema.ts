@@ -160,9 +160,12 @@ const minimumAge = durationOr('off').describe(
 )
 
 const where = z
-  .unknown()
+  .string({ error: `wanted a condition in quotes, as in 'pkg.version != "0.0.0"'` })
+  .check(z.minLength(1, 'wanted a condition'))
   .optional()
-  .describe('Not judged by this version: refused when the policy is loaded.')
+  .describe(
+    'A condition in CEL that must hold besides, as in pkg.ageHours > 24 || provenance == "verified".',
+  )
 
 const deny = z
   .strictObject({ reason: text('why it is refused') }, mapping('{ reason: … }'))

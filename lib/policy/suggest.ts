@@ -53,6 +53,8 @@ const identityRule = (
   const ages = refusing.map(l => l.terms.minimumAge)
   const age = ages.reduce((most, value) => Math.max(most, value), 0)
   const manifests = asked.map(r => r.manifest)
+  const texts = new Set(refusing.flatMap(l => l.terms.where?.text ?? []))
+  const conditions = [...texts].map(text => (texts.size === 1 ? text : `(${text})`))
   const enforced = refusing.some(
     ({ policy, terms }) => policy.mode === 'observe' && terms.mode === 'enforce',
   )
@@ -70,6 +72,7 @@ const identityRule = (
       ([key, value]) => `        ${key}: ${quoted(value)}`,
     ),
     `    minimumAge: ${age === 0 ? 'off' : showDuration(age)}`,
+    ...(conditions.length > 0 ? [`    where: ${quoted(conditions.join(' && '))}`] : []),
     '',
   ].join('\n')
 }

@@ -1,6 +1,6 @@
 /**
  * What the language has words for and this version cannot judge: vouches and signatures of your
- * own, the keys that check them, and conditions. A policy that uses one is refused when loaded: to
+ * own, and the keys that check them. A policy that uses one is refused when loaded: to
  * pass over it would admit what its author meant to stop. Whoever teaches the judge one of them
  * removes its line here, and nothing else refuses it.
  */
@@ -11,7 +11,6 @@ const why = {
   vouch: 'vouches cannot be judged by this version',
   signature: 'signatures of your own cannot be judged by this version',
   key: 'keys of your own cannot be judged by this version',
-  where: 'conditions cannot be judged by this version',
 } as const
 
 type Path = readonly PropertyKey[]
@@ -48,10 +47,6 @@ export const unjudged = ({
   ...Object.entries(identities).flatMap(([name, value]) =>
     uses(value, ['identities', name], 'key'),
   ),
-  ...rules.flatMap((rule, i) => [
-    ...uses(rule, ['rules', i], 'where'),
-    ...inRequirement(rule.require, ['rules', i, 'require']),
-  ]),
-  ...uses(defaults, ['defaults'], 'where'),
+  ...rules.flatMap((rule, i) => [...inRequirement(rule.require, ['rules', i, 'require'])]),
   ...inRequirement(defaults?.require, ['defaults', 'require']),
 ]

@@ -207,7 +207,10 @@ t.test('rules', async t => {
       48,
       /keys of your own can/,
     ],
-    ['{ packages: [a], where: "true" }', 22, /conditions cannot be judged/],
+    ['{ packages: [a], where: true }', 22, /condition in quotes/],
+    ['{ packages: [a], where: "pkg.nme == 1" }', 34, /"pkg.name"/],
+    ['{ packages: [a], allow: { reason: x }, where: "true" }', 44, /no meaning beside allow/],
+    ['{ packages: [a], deny: { reason: x }, where: "true" }', 43, /no meaning beside deny/],
     ['{ packages: [a], mode: observe, name: defaults }', 37, /no rule matched/],
     ['{ packages: [a], mode: observe, nam: x }', 37, /unknown key "nam" \(did you mean "name"/],
   ]
@@ -220,7 +223,8 @@ t.test('rules', async t => {
 
 t.test('defaults', async t => {
   const cases: readonly (readonly [body: string, column: number, words: RegExp])[] = [
-    ['{ where: "true" }', 13, /conditions cannot be judged/],
+    ['{ where: "1" }', 21, /true or false; found int/],
+    ["{ where: 'x' }", 21, /there is no x/],
     ['{ require: { vouch: x } }', 24, /vouches cannot be judged/],
     ['{ require: { anyOf: [] } }', 24, /unknown key "anyOf"/],
     ['{ require: { provenance: nobody } }', 24, /no identity "nobody"/],
