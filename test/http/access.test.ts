@@ -253,3 +253,33 @@ t.test('a name that a view reserves is asked of no other upstream, whoever asks'
   })
   await t.rejects(nobody, { code: 'EPOLICY' }, 'an upstream that is not configured')
 })
+
+t.test('our tokens stay here, also where clients may log in at an upstream', async t => {
+  for (const access of ['anonymous', 'tokens']) {
+    const { tokens, get, proxy } = await openProxy(t, `access: ${access}`, {
+      upstreamSettings: ['passThrough: write', 'clientCredentials: forward'],
+    })
+    const { token } = await tokens.create({ name: 'ci' })
+    const credentials = [
+      `Bearer ${token}`,
+      `Basic ${Buffer.from(`x:${token}`).toString('base64')}`,
+      `Bearer ${oidcToken()}`,
+    ]
+    registry.requests.length = 0
+    for (const authorization of credentials) {
+      await get('/-/whoami', undefined, { authorization })
+      await get('/-/v1/search?text=app', undefined, { authorization })
+      await fetch(`${proxy.url}app`, { method: 'PUT', body: '{}', headers: { authorization } })
+    }
+    t.ok(registry.requests.length > 0, 'something was passed on')
+    const seen = JSON.stringify(registry.requests.map(({ headers }) => headers))
+    for (const authorization of credentials)
+      t.notMatch(seen, authorization.split(' ')[1], `${access}: it went on`)
+    registry.requests.length = 0
+    await get('/-/whoami', 'npm_of_the_upstream')
+    const theirs = JSON.stringify(registry.requests.map(({ headers }) => headers))
+    if (access === 'anonymous')
+      t.match(theirs, 'npm_of_the_upstream', "the upstream's own does")
+    else t.equal(registry.requests.length, 0, 'nobody gets past us with it')
+  }
+})
