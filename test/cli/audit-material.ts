@@ -105,7 +105,9 @@ export const yarnLock = (
       `"${name}@^${version}":`,
       `  version "${version}"`,
       `  resolved "${tarballUrl}#${'0'.repeat(40)}"`,
-      ...(integrity.length > 7 ? [`  integrity ${integrity}`] : []),
+      ...(integrity.length > 7
+        ? [`  integrity ${integrity.includes(' ') ? `"${integrity}"` : integrity}`]
+        : []),
       '',
     ]),
   ].join('\n')
