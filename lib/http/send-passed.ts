@@ -9,7 +9,7 @@ import { upstreamParameter, type PassRoute } from './pass-route.ts'
 import { hasBody, letGo, openBody } from './request-body.ts'
 import { sendJson } from './send.ts'
 
-/** Headers of clients that registries read. */
+/** Headers of clients that registries read; `npm-scope` is left out, for it may be a private one. */
 const PASSED_ON = [
   'accept',
   'content-type',
@@ -17,7 +17,6 @@ const PASSED_ON = [
   'content-encoding',
   'npm-auth-type',
   'npm-command',
-  'npm-scope',
 ] as const
 
 const SCOPE = /^@[a-z0-9\-_.~]+$/i

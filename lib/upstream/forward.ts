@@ -21,7 +21,6 @@ const asked = new Set([
   'if-match',
   'npm-auth-type',
   'npm-command',
-  'npm-scope',
 ])
 
 /** Headers of an answer that a client reads; cookies and what is about the connection are not. */

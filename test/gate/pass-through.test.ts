@@ -314,6 +314,36 @@ t.test('each upstream its own', async t => {
   for (const { headers: sent, target } of passed(acme))
     t.equal(sent.authorization, 'Bearer CLIENT-TOKEN', `never ours: ${target}`)
 
+  t.test(
+    'an account is where the scope is, else at the first that is given credentials',
+    async t => {
+      const both = await open(t, open1, forward, {
+        upstreams: [
+          `acme: { url: "${acme.url}", packages: ['@acme/*'], clientCredentials: forward }`,
+          `other: { url: "${acme.url}other/", packages: ['@other/*'] }`,
+        ],
+      })
+      const whoami = async (scope?: string) => {
+        const before = [open1.seen.length, acme.seen.length]
+        const scoped = scope === undefined ? headers : { ...headers, 'npm-scope': scope }
+        const { status } = await both.ask('GET', '/-/whoami', { headers: scoped })
+        return [
+          status,
+          open1.seen.length - (before[0] ?? 0),
+          acme.seen.length - (before[1] ?? 0),
+        ]
+      }
+      t.same(await whoami(), [200, 1, 0])
+      t.same(await whoami('@public'), [200, 1, 0])
+      t.same(await whoami('@acme'), [200, 0, 1])
+      t.same(await whoami('@other'), [401, 0, 0], 'to whom no credentials go')
+      const done = await both.ask('GET', '/-/v1/done?authId=1&attestry-upstream=other')
+      t.equal(done.status, 405)
+      const nobody = await both.ask('GET', '/-/v1/done?authId=1&attestry-upstream=nobody')
+      t.equal(nobody.status, 404)
+    },
+  )
+
   t.test('search asks each, in words that are not another one’s names', async t => {
     const object = (name: string) => ({ package: { name, version: '1.0.0' } })
     open1.on(/search/, { body: { objects: ['a', '@acme/squat', 'b'].map(object), total: 3 } })
