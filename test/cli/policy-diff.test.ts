@@ -203,6 +203,7 @@ t.test('over real packages', async t => {
     'signed.yaml': 'version: 1\ndefaults: { require: { registrySignature: required } }\n',
     'proven.yaml': 'version: 1\ndefaults: { require: { provenance: any } }\n',
     'deny.yaml': 'version: 1\nrules: [{ packages: ["plain@1.0.0"], deny: { reason: no } }]\n',
+    'condition.yaml': `version: 1\ndefaults: { where: 'provenance == "verified"' }\n`,
     'same.yaml': `# the same\n${old}`,
     'observed.yaml': 'version: 1\nmode: observe\ndefaults: { require: { provenance: any } }\n',
   }

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import {
   conditionMost,
@@ -328,4 +329,60 @@ rules: [{ packages: [lib], require: { provenance: other }, where: ${JSON.stringi
   t.match(two.lines, '(pkg.version != \\"0.0.0\\") && (pkg.version != \\"0.0.1\\")')
   const never = explain([where('false')], input(), now)
   t.match(never.lines, 'allow:', 'what no identity can mend is waived')
+})
+
+t.test('whatever is written, it is read or refused, and what is read judges', async t => {
+  const words = [
+    ...Object.keys(conditionNames),
+    ...['&&', '||', '!', '==', '!=', '<', '>=', '+', '-', '*', '/', '%', 'in', '?', ':', '.'],
+    ...[
+      '(',
+      ')',
+      '[',
+      ']',
+      ',',
+      '{',
+      '}',
+      '"',
+      "'",
+      'r"',
+      '"\"',
+      '//',
+      '\n',
+      '0',
+      '1',
+      '1u',
+      '1.5',
+    ],
+    ...[
+      'true',
+      'false',
+      'null',
+      'has(',
+      'size(',
+      'int(',
+      'matches(',
+      '.contains(',
+      '.startsWith(',
+    ],
+    ...['timestamp(', 'duration(', '"a"', '"1h"', '[1, 2]', '9223372036854775807', '__proto__'],
+  ]
+  const text = fc
+    .array(fc.oneof(fc.constantFrom(...words), fc.string({ maxLength: 5 })), { maxLength: 40 })
+    .map(parts => parts.join(' '))
+  let taken = 0
+  fc.assert(
+    fc.property(text, written => {
+      const read = readCondition(written)
+      if ('message' in read) return read.message.length > 0 && read.offset <= written.length
+      taken++
+      const { decision } = judge([where(written)], input({ provenance: unavailable }), now)
+      return ['allow', 'refuse', 'unavailable'].includes(decision)
+    }),
+    {
+      numRuns: 2000,
+      examples: ['true', 'upstream == "npm"', '1 / 0 == 1', 'pkg . name == "a"'].map(e => [e]),
+    },
+  )
+  t.ok(taken >= 4, `${taken} were read`)
 })
