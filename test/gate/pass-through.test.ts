@@ -314,6 +314,29 @@ t.test('each upstream its own', async t => {
   for (const { headers: sent, target } of passed(acme))
     t.equal(sent.authorization, 'Bearer CLIENT-TOKEN', `never ours: ${target}`)
 
+  t.test('search asks each, in words that are not another one’s names', async t => {
+    const object = (name: string) => ({ package: { name, version: '1.0.0' } })
+    open1.on(/search/, { body: { objects: ['a', '@acme/squat', 'b'].map(object), total: 3 } })
+    acme.on(/search/, { body: { objects: ['@acme/a', 'a'].map(object), total: 2 } })
+    const names = async (query: string) =>
+      ((await json('GET', `/-/v1/search?${query}`, { headers }))['objects'] as Json[]).map(
+        found => found['package'].name,
+      )
+    t.same(await names('text=a'), ['@acme/a', 'a', 'b'], 'no name from a wrong place')
+    t.same(await names('text=a&from=1&size=1'), ['a'])
+    const before = open1.seen.length
+    for (const text of ['@acme/secret', 'scope:acme', '@acme', 'tool @acme/x'])
+      t.same(await names(`text=${encodeURIComponent(text)}`), ['@acme/a'], text)
+    t.equal(open1.seen.length, before)
+    acme.on(/search/, { status: 404 })
+    t.same(await names('text=a'), ['a', 'b'], 'one without a search')
+    open1.on(/search/, { status: 503 })
+    t.equal((await ask('GET', '/-/v1/search?text=a')).status, 503)
+    open1.on(/search/, { status: 404 })
+    t.equal((await ask('GET', '/-/v1/search?text=a')).status, 404)
+    t.notMatch(open1.transcript(), /CLIENT-TOKEN/)
+  })
+
   t.test(
     'an account is where the scope is, else at the first that is given credentials',
     async t => {
@@ -337,33 +360,11 @@ t.test('each upstream its own', async t => {
       t.same(await whoami('@public'), [200, 1, 0])
       t.same(await whoami('@acme'), [200, 0, 1])
       t.same(await whoami('@other'), [401, 0, 0], 'to whom no credentials go')
+      t.notMatch(open1.transcript(), '@public', 'a scope may be a private name')
       const done = await both.ask('GET', '/-/v1/done?authId=1&attestry-upstream=other')
       t.equal(done.status, 405)
       const nobody = await both.ask('GET', '/-/v1/done?authId=1&attestry-upstream=nobody')
       t.equal(nobody.status, 404)
     },
   )
-
-  t.test('search asks each, in words that are not another one’s names', async t => {
-    const object = (name: string) => ({ package: { name, version: '1.0.0' } })
-    open1.on(/search/, { body: { objects: ['a', '@acme/squat', 'b'].map(object), total: 3 } })
-    acme.on(/search/, { body: { objects: ['@acme/a', 'a'].map(object), total: 2 } })
-    const names = async (query: string) =>
-      ((await json('GET', `/-/v1/search?${query}`, { headers }))['objects'] as Json[]).map(
-        found => found['package'].name,
-      )
-    t.same(await names('text=a'), ['@acme/a', 'a', 'b'], 'no name from a wrong place')
-    t.same(await names('text=a&from=1&size=1'), ['a'])
-    const before = open1.seen.length
-    for (const text of ['@acme/secret', 'scope:acme', '@acme', 'tool @acme/x'])
-      t.same(await names(`text=${encodeURIComponent(text)}`), ['@acme/a'], text)
-    t.equal(open1.seen.length, before)
-    acme.on(/search/, { status: 404 })
-    t.same(await names('text=a'), ['a', 'b'], 'one without a search')
-    open1.on(/search/, { status: 503 })
-    t.equal((await ask('GET', '/-/v1/search?text=a')).status, 503)
-    open1.on(/search/, { status: 404 })
-    t.equal((await ask('GET', '/-/v1/search?text=a')).status, 404)
-    t.notMatch(open1.transcript(), /CLIENT-TOKEN/)
-  })
 })
