@@ -1,0 +1,108 @@
+/** Everything that is measured, behind one interface: the upstream itself, Attestry and its peers. */
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { writeSettings } from '../support/proxy.ts'
+import { hasProc, memoryOf } from './machine.ts'
+import { findPeers, type Peer } from './peers.ts'
+import { freePort, startServer, type RunningServer } from './servers.ts'
+import type { RunningUpstream } from './start-upstream.ts'
+
+export type Target = {
+  readonly name: string
+  readonly note: string
+  /** Without a slash at its end; changes with every start. */
+  readonly url: () => string
+  readonly pid: () => number
+  /** Stops it and starts it again, with nothing kept where `cold`; milliseconds to the first answer. */
+  readonly restart?: (cold: boolean) => Promise<number>
+  /** The running process; Attestry's takes messages of loop-probe.ts. */
+  readonly server: () => RunningServer | undefined
+  readonly stop: () => Promise<void>
+  /** Highest sum of resident memory seen when it was stopped, MB. */
+  readonly peak: () => number
+}
+
+const bin = fileURLToPath(new URL('../../bin/attestry.ts', import.meta.url))
+const probe = new URL('./loop-probe.ts', import.meta.url).href
+
+const attestry = (upstream: RunningUpstream): Peer => ({
+  name: 'attestry',
+  note: `from its sources on Node ${process.versions.node}, baseline policy, everything verified`,
+  prepare: async folder => {
+    const file = await writeSettings(folder, {
+      upstream: `${upstream.url}/`,
+      trustedRoot: upstream.trustedRoot,
+      registryKeys: upstream.registryKeys,
+      settings: 'cache: { packumentTtl: 30m }',
+    })
+    const address = `127.0.0.1:${await freePort()}`
+    return {
+      command: process.execPath,
+      args: ['--import', probe, bin, 'serve', '--config', file, '--listen', address],
+      cwd: folder,
+      url: `http://${address}`,
+      log: join(folder, 'output.log'),
+      ipc: true,
+    }
+  },
+})
+
+const started = (peer: Peer, root: string): Target => {
+  const folder = join(root, peer.name)
+  let url = ''
+  let server: RunningServer | undefined
+  let peak = 0
+  const stop = async () => {
+    if (server && hasProc) peak = Math.max(peak, memoryOf(server.pid).peak)
+    await server?.stop()
+    server = undefined
+  }
+  let command: Awaited<ReturnType<Peer['prepare']>> | undefined
+  return {
+    name: peer.name,
+    note: peer.note,
+    url: () => url,
+    pid: () => server?.pid ?? 0,
+    server: () => server,
+    peak: () => peak,
+    stop,
+    restart: async cold => {
+      await stop()
+      if (cold || command === undefined) {
+        await rm(folder, { recursive: true, force: true })
+        await mkdir(folder, { recursive: true })
+        command = await peer.prepare(folder)
+      }
+      server = await startServer(command)
+      url = command.url
+      return server.startup
+    },
+  }
+}
+
+const direct = (upstream: RunningUpstream): Target => ({
+  name: 'direct',
+  note: 'the upstream itself: finished bytes in one Node process',
+  url: () => upstream.url,
+  pid: () => upstream.pid,
+  server: () => undefined,
+  peak: () => Number.NaN,
+  stop: () => Promise.resolve(),
+})
+
+/** `say` is told what is left out. */
+export const openTargets = async (
+  upstream: RunningUpstream,
+  peers: readonly string[],
+  folder: string,
+  say: (line: string) => void,
+): Promise<readonly Target[]> => {
+  const found = await findPeers(peers, upstream.url)
+  const present = found.flatMap(peer => {
+    if ('prepare' in peer) return [peer]
+    say(`${peer.name} is left out: ${peer.reason}`)
+    return []
+  })
+  return [direct(upstream), ...[attestry(upstream), ...present].map(p => started(p, folder))]
+}
