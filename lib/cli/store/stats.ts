@@ -49,7 +49,7 @@ export const stats: Run = async (args, io) => {
     const rows = [
       ['packages', String(found.packages), 'packuments looked at'],
       ['admitted', String(found.admitted), 'versions whose bytes are settled'],
-      ['evidence', String(found.evidence), 'versions whose claims were verified'],
+      ['evidence', String(found.evidence), 'versions that were examined'],
       ['documents', String(found.documents), 'attestations and keys kept'],
       ['tokens', String(found.tokens), 'made by attestry token'],
       [
