@@ -8,11 +8,8 @@ import { openLog, type Log } from '../observe/log.ts'
 import { openMetrics } from '../observe/metrics.ts'
 import { version } from '../version.ts'
 import type { Run } from './io.ts'
-import type { Policy } from '../policy/policy.ts'
-import { inForce } from '../policy/baseline.ts'
-import { openReload } from './reload.ts'
+import { followPolicies } from './follow-policies.ts'
 import { sessionJack, sessionSettings } from './session.ts'
-import { openWaiverWatch } from './waiver-watch.ts'
 
 const options = () =>
   sessionJack(
@@ -61,65 +58,6 @@ const announce = (attestry: Attestry, log: Log, settings: Settings) => {
   )
 }
 
-/** Follows the policy files and tells of waivers; gives what ends it. */
-const followPolicies = (
-  { gate, policies, views, url }: Attestry,
-  settings: Settings,
-  observer: ReturnType<typeof observe>,
-  log: Log,
-) => {
-  const seen = (layers: readonly Policy[]) => ({
-    digest: gate.policyDigest,
-    names: inForce(layers).map(({ name }) => name),
-  })
-  observer.onPolicies(seen(policies), 'start')
-  const reload = openReload({
-    files: settings.policies,
-    upstreams: settings.upstreams.map(({ name }) => name),
-    policies,
-    adopt: gate.adopt,
-    onAdopted: layers => {
-      observer.onPolicies(seen(layers), 'changed')
-      waivers.tell()
-    },
-    onRefused: observer.onPolicyRefused,
-    onRestored: observer.onPolicyRestored,
-  })
-  const viewed = [...views].map(([name, layers]) => {
-    const view = gate.view(name, url)
-    return openReload({
-      files: settings.views[name]?.policies ?? [],
-      upstreams: settings.upstreams.map(upstream => upstream.name),
-      policies: layers,
-      adopt: view.adopt,
-      onAdopted: () => {
-        log.info(
-          { event: 'view-adopted', view: name, digest: view.policyDigest },
-          `the changed policy of view ${name} is in force`,
-        )
-      },
-      onRefused: observer.onPolicyRefused,
-      onRestored: observer.onPolicyRestored,
-    })
-  })
-  const waivers = openWaiverWatch({
-    policies: reload.policies,
-    onWaivers: observer.onWaivers,
-  })
-  const onSignal = () => {
-    void reload.reload().then(outcome => {
-      log.info({ event: 'reload', outcome }, `SIGHUP: the policy is ${outcome}`)
-    })
-    for (const of of viewed) void of.reload()
-  }
-  process.on('SIGHUP', onSignal)
-  return async () => {
-    process.off('SIGHUP', onSignal)
-    waivers.close()
-    await Promise.all([reload, ...viewed].map(one => one.close()))
-  }
-}
-
 const untilStopped = async (): Promise<NodeJS.Signals> =>
   new Promise(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -149,11 +87,11 @@ export const serve: Run = async (args, io) => {
     log.error({ event: 'error', err: error }, 'unhandled'),
   )
   announce(attestry, log, settings)
-  const unfollow = followPolicies(attestry, settings, observer, log)
+  const follower = followPolicies({ attestry, settings, observer, log })
   void probe(attestry, log, settings)
   const signal = await untilStopped()
   log.info({ event: 'stopping', signal }, `${signal}: finishing what is under way`)
-  await unfollow()
+  await follower.close()
   await attestry.close()
   metrics.close()
   log.info({ event: 'stopped' }, 'stopped')

@@ -28,6 +28,8 @@ export type UpstreamSeen = {
 export type StoreSeen = { readonly event: string }
 
 export type PoliciesSeen = {
+  /** Whose layers they are; absent for those of everybody. */
+  readonly view?: string
   /** Over all of them, as verdicts bear it. */
   readonly digest: string
   /** Their names, in the order of the layers. */
@@ -126,11 +128,17 @@ export const waiverEvent = (seen: WaiverSeen): LogEvent => {
   }
 }
 
-export const refusedPolicyEvent = (error: Error): LogEvent => ({
+const whose = (view: string | undefined) => (view === undefined ? '' : ` of view ${view}`)
+const viewField = (view: string | undefined) => (view === undefined ? {} : { view })
+
+export const refusedPolicyEvent = (error: Error, view?: string): LogEvent => ({
   level: 'error',
   event: 'policy-refused',
-  message: `the changed policy is refused, and what was in force stays:\n${error.message}`,
-  fields: isAttestryError(error) ? { code: error.code, ...error.details } : { err: error },
+  message: `the changed policy${whose(view)} is refused, and what was in force stays:\n${error.message}`,
+  fields: {
+    ...viewField(view),
+    ...(isAttestryError(error) ? { code: error.code, ...error.details } : { err: error }),
+  },
 })
 
 /** Errors raised on purpose need no stack: their message says it all. */
@@ -175,22 +183,25 @@ export const observe = ({
     const message = `upstream ${upstream} serves packages without signatures; does it strip them?`
     logEvent(log, { level: 'warn', event: 'stripping', message, fields: { upstream } })
   },
-  onPolicies: (seen: PoliciesSeen, why: 'start' | 'changed') => {
-    metrics?.policies(seen)
-    if (why === 'start') return
-    metrics?.policyReload('adopted')
-    const message = `the changed policy is in force: ${seen.names.join(', ')}`
-    const fields = { policies: seen.names, policyDigest: seen.digest }
+  /** All that are in force now, and those that have changed. */
+  onPolicies: (all: readonly PoliciesSeen[], changed?: PoliciesSeen) => {
+    metrics?.policies(all)
+    if (changed === undefined) return
+    const { view, names, digest } = changed
+    metrics?.policyReload('adopted', view)
+    const message = `the changed policy${whose(view)} is in force: ${names.join(', ')}`
+    const fields = { ...viewField(view), policies: names, policyDigest: digest }
     logEvent(log, { level: 'info', event: 'policy-adopted', message, fields })
   },
-  onPolicyRefused: (error: Error) => {
-    logEvent(log, refusedPolicyEvent(error))
-    metrics?.policyReload('refused')
+  onPolicyRefused: (error: Error, view?: string) => {
+    logEvent(log, refusedPolicyEvent(error, view))
+    metrics?.policyReload('refused', view)
   },
-  onPolicyRestored: () => {
-    const message = 'the policy files say again what is in force'
-    logEvent(log, { level: 'info', event: 'policy-restored', message })
-    metrics?.policyReload('restored')
+  onPolicyRestored: (view?: string) => {
+    const message = `the policy files${whose(view)} say again what is in force`
+    const fields = viewField(view)
+    logEvent(log, { level: 'info', event: 'policy-restored', message, fields })
+    metrics?.policyReload('restored', view)
   },
   /** All waivers at their end; an empty list is news as well. */
   onWaivers: (seen: readonly WaiverSeen[]) => {

@@ -24,13 +24,16 @@ export type Metrics = {
   readonly stale: (upstream: string) => void
   readonly storeEvent: (event: string) => void
   readonly error: (code: string) => void
-  /** What is in force from now on. */
-  readonly policies: (seen: {
-    readonly digest: string
-    readonly names: readonly string[]
-  }) => void
+  /** All that are in force from now on. */
+  readonly policies: (
+    seen: readonly {
+      readonly view?: string
+      readonly digest: string
+      readonly names: readonly string[]
+    }[],
+  ) => void
   /** `restored`: the files say again what is in force, after something was refused. */
-  readonly policyReload: (result: 'adopted' | 'refused' | 'restored') => void
+  readonly policyReload: (result: 'adopted' | 'refused' | 'restored', view?: string) => void
   readonly waivers: (seen: readonly { readonly ended: boolean }[]) => void
   /** What `GET /-/attestry/metrics` answers. */
   readonly text: () => Promise<{ readonly type: string; readonly text: string }>
@@ -134,10 +137,15 @@ export const openMetrics = (options: {
   gauge('attestry_info', 'The version that runs.', ['version'], g => g.set({ version }, 1))
   const set = (name: string, help: string, labelNames: string[] = []) =>
     new Gauge({ name, help, labelNames, registers })
-  const policyInfo = set('attestry_policy_info', 'The policies in force.', ['digest', 'policy'])
+  const policyInfo = set('attestry_policy_info', 'The policies in force.', [
+    'digest',
+    'policy',
+    'view',
+  ])
   const policyRefused = set(
     'attestry_policy_refused',
     'Is the policy on disk refused, and an older one in force?',
+    ['view'],
   )
   const reloads = counter('policy_reloads', 'Changed policies, by what became of them.', [
     'result',
@@ -168,14 +176,16 @@ export const openMetrics = (options: {
     stale: upstream => stales.inc({ upstream }),
     storeEvent: event => storeEvents.inc({ event }),
     error: code => errors.inc({ code }),
-    policies: ({ digest, names }) => {
+    policies: seen => {
       // one digest at a time: those that were in force before are told by the log
       policyInfo.reset()
-      for (const policy of names) policyInfo.set({ digest, policy }, 1)
+      for (const { view, digest, names } of seen)
+        for (const policy of names)
+          policyInfo.set({ digest, policy, ...(view !== undefined && { view }) }, 1)
     },
-    policyReload: result => {
+    policyReload: (result, view) => {
       reloads.inc({ result })
-      policyRefused.set(result === 'refused' ? 1 : 0)
+      policyRefused.set(view === undefined ? {} : { view }, result === 'refused' ? 1 : 0)
     },
     waivers: seen => {
       const ended = seen.filter(waiver => waiver.ended).length

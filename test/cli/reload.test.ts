@@ -299,7 +299,13 @@ t.test('a running server', async t => {
   t.test('serve: SIGHUP, log and metrics', async t => {
     const folder = await mkdtemp(join(tmpdir(), 'attestry-reload-'))
     t.teardown(() => rm(folder, { recursive: true, force: true }))
-    const settings = await writeSettings(folder, { ...base, policies: [allows] })
+    const viewFile = join(folder, 'view.yaml')
+    await writeFile(viewFile, allows)
+    const settings = await writeSettings(folder, {
+      ...base,
+      policies: [allows],
+      settings: `views: { team: { policies: [${JSON.stringify(viewFile)}] } }`,
+    })
     const root = fileURLToPath(new URL('../../', import.meta.url))
     const args = ['bin/attestry.ts', 'serve', '-c', settings, '--log-level', 'info']
     const child = spawn(process.execPath, args, {
@@ -346,6 +352,23 @@ t.test('a running server', async t => {
     t.match(refused, { level: 'error', complaints: [{ line: 3, column: 1 }] })
     t.match(refused['msg'], /policy-0\.yaml:3:1: /)
     t.match(await metrics(), 'attestry_policy_refused 1')
+
+    const inView = await fetch(new URL('/v/team/lib/-/lib-1.0.0.tgz', String(url)))
+    t.equal(inView.status, 200)
+    await inView.arrayBuffer()
+    await writeFile(viewFile, denies)
+    child.kill('SIGHUP')
+    await until('the policy of the view', () =>
+      lines.some(line => line['event'] === 'policy-adopted' && line['view'] === 'team'),
+    )
+    const denied = await fetch(new URL('/v/team/lib/-/lib-1.0.0.tgz', String(url)))
+    t.equal(denied.status, 403)
+    await denied.arrayBuffer()
+    t.match(
+      await metrics(),
+      /attestry_policy_info\{digest="[0-9a-f]+",policy="view\.yaml",view="team"\} 1/,
+    )
+    t.match(await metrics(), 'attestry_policy_refused 1', 'that of everybody is broken still')
     child.kill('SIGTERM')
     t.same(await exited, [0, null])
   })
