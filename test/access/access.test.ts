@@ -203,7 +203,16 @@ t.test("the issuer's keys", async t => {
       () => 'silent',
       () => ({ status: 200, body: 'x' }),
       () => ({ status: 200, body: 'x'.repeat(100_000) }),
-      () => ({ status: 200, body: JSON.stringify({ issuer: 'https://other.example' }) }),
+      path =>
+        path === '/keys'
+          ? undefined
+          : {
+              status: 200,
+              body: JSON.stringify({
+                issuer: 'https://other.example',
+                jwks_uri: `${issuer.url}/keys`,
+              }),
+            },
       path => (path === '/keys' ? { status: 200, body: '{}' } : undefined),
       path =>
         path === '/keys'

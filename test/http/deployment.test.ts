@@ -147,9 +147,9 @@ t.test('below a path', async t => {
   }
 })
 
-t.test('nginx', async t => {
-  const program = nginxProgram()
-  if (program === undefined) return t.pass('skipped: nginx is not installed')
+const nginx = nginxProgram()
+const program = nginx ?? ''
+t.test('nginx', { skip: nginx === undefined && 'nginx is not installed' }, async t => {
   const pem = (name: string) => resolve(import.meta.dirname, '../support/tls', name)
   for (const kind of ['strips', 'keeps', 'tls'] as const) {
     await t.test(kind, async t => {
@@ -196,9 +196,10 @@ const askOver = (url: string, ca: string): Promise<IncomingMessage> =>
     out.end()
   })
 
-t.test('npm installs through a path', async t => {
-  const clients = await installClients()
-  if (clients.kind === 'missing') return t.pass(`skipped: ${clients.reason}`)
+const clients = await installClients()
+const without = clients.kind === 'missing' && clients.reason
+t.test('npm installs through a path', { skip: without }, async t => {
+  if (clients.kind === 'missing') return
   for (const client of ['npm12'] as const) {
     for (const strip of [undefined, '/tools/npm/']) {
       await t.test(`${client}, ${strip ? 'stripped' : 'kept'}`, async t => {
