@@ -17,6 +17,11 @@ const run = async () => {
   })
 }
 
+// whoever reads our output may stop reading (`| head`): that is no error of ours
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+})
+
 if (complaint === undefined) {
   void run()
 } else {
