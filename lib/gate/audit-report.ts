@@ -33,8 +33,8 @@ export const readTree = (body: unknown, isName: (text: string) => boolean): Tree
   const bad = (what: string): never => {
     throw new AttestryError('EBADREQUEST', `This is no tree of dependencies: ${what}.`)
   }
-  const visit = (dependencies: Manifest, path: readonly string[]): void => {
-    if (path.length > MAX_DEPTH) bad(`it is deeper than ${MAX_DEPTH}`)
+  const visit = (dependencies: Manifest, path: readonly string[], depth = 0): void => {
+    if (depth > MAX_DEPTH) bad(`it is deeper than ${MAX_DEPTH}`)
     for (const [name, value] of Object.entries(dependencies)) {
       if (++count > MAX_NODES) bad(`it has more than ${MAX_NODES} places`)
       const { version, dependencies: inner } = record(value)
@@ -48,7 +48,7 @@ export const readTree = (body: unknown, isName: (text: string) => boolean): Tree
         versions.set(version, paths)
         if (paths.length < MAX_PATHS) paths.push(here.join('>'))
       }
-      visit(record(inner), here)
+      visit(record(inner), here, depth + 1)
     }
   }
   const { dependencies } = record(body)
