@@ -126,10 +126,10 @@ const makePackage = async (
 
 /** Names are used in the cases of requests.ts. */
 const fixed: readonly Shape[] = [
-  { name: 'small', versions: 19, each: 330 },
-  { name: 'medium', versions: 290, each: 440 },
-  { name: 'large', versions: 2300, each: 2050 },
-  ...Object.entries({ 'tar-10k': 1e4, 'tar-1m': 1e6, 'tar-4m': 4e6, 'tar-30m': 3e7 }).map(
+  { name: 'small', versions: 19, each: 690 },
+  { name: 'medium', versions: 290, each: 900 },
+  { name: 'large', versions: 2300, each: 2600 },
+  ...Object.entries({ 'tar-10k': 8e3, 'tar-1m': 1e6, 'tar-4m': 4e6, 'tar-30m': 3e7 }).map(
     ([name, tarball]) => ({ name, versions: 3, each: 300, tarball, provenance: true }),
   ),
 ]
@@ -157,7 +157,7 @@ export const makeMaterial = async (
   const larges = Array.from({ length: large }, (_, i) => ({
     name: `large-${i}`,
     versions: 2300,
-    each: 2050,
+    each: 2600,
   }))
   const made: PackageRecord[] = []
   for (const shape of [...fixed, ...larges, ...shapes])

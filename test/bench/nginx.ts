@@ -67,6 +67,7 @@ ${temporaries.map(name => `  ${name}_temp_path ${folder}/temporary/${name};`).jo
       proxy_set_header Accept-Encoding "";
       sub_filter '${upstream}/' 'http://127.0.0.1:${outer}/';
       sub_filter_once off;
+      sub_filter_last_modified on;
       sub_filter_types application/json application/vnd.npm.install-v1+json;
     }
   }

@@ -39,7 +39,9 @@ const installPeers = async (): Promise<{ folder: string } | { reason: string }> 
   if (existsSync(join(folder, 'node_modules'))) return { folder }
   const staging = await mkdtemp(`${folder}-`)
   try {
-    const manifest = { private: true, dependencies: versions }
+    // one of their dependencies names a dist-tag that not every mirror has
+    const overrides = { 'node-fetch': '2.6.7' }
+    const manifest = { private: true, dependencies: versions, overrides }
     await writeFile(join(staging, 'package.json'), JSON.stringify(manifest))
     const args = 'install --ignore-scripts --no-audit --no-fund --no-package-lock'.split(' ')
     const run = await runCommand('npm', args, {

@@ -35,7 +35,7 @@ export const ratios = (
 
 /** Three digits, without an exponent. */
 export const show = (value: number | undefined): string => {
-  if (value === undefined || Number.isNaN(value)) return '-'
+  if (value === undefined || !Number.isFinite(value)) return '-'
   if (value === 0) return '0'
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))))
   return value.toFixed(Math.min(digits, 3))
