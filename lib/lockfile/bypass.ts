@@ -169,8 +169,6 @@ export const fixBypasses = (
   const parts: string[] = []
   let done = 0
   for (const change of changes) {
-    // one line of yarn 1 may stand for several packages
-    if (change.start < done) continue
     parts.push(text.slice(done, change.start), change.text)
     done = change.end
   }

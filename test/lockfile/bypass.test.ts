@@ -210,7 +210,7 @@ t.test('pnpm and yarn 4 with explicit addresses', t => {
   t.end()
 })
 
-t.test('a line of yarn 1 that stands for two packages is rewritten once', t => {
+t.test('a line of yarn 1 that stands for a name and its alias is rewritten once', t => {
   const text = `# yarn lockfile v1\n\nx@^1, "y@npm:x@^1":\n  version "1.0.0"\n  resolved "https://mirror.example/x/-/x-1.0.0.tgz#00"\n  integrity ${digest(1)}\n`
   const fixed = fixBypasses(text, readLockfile(text, { file: 'yarn.lock' }), options)
   t.equal(fixed.text, text.replace('https://mirror.example/', registry))

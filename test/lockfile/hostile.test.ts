@@ -108,6 +108,29 @@ t.test('what is wrong has a place', t => {
       t.equal(complaintAt(t, text), place)
       t.end()
     })
+  t.test('what YAML would make something else of, where any string would do', t => {
+    const entry = (lines: string) => pnpm(`  a@1.0.0:\n    resolution: {}\n${lines}\n`)
+    const plain = entry('    x: {y: [z]}')
+    t.equal(readLockfile(plain, { file: 'x' }).packages.length, 1)
+    for (const odd of ['&z z', '*z', '!z z', '%z', '@z', '`z', '!!str z', '|', '>-'])
+      t.equal(complaintAt(t, plain.replace('z', odd)), '5:13', odd)
+    for (const odd of ['x: &z z', 'x: *z', 'x: !z z', 'x: @z', 'x: %z'])
+      t.equal(complaintAt(t, entry(`    ${odd}`)), '5:8', odd)
+    for (const odd of ['<<: {}', '&x y: z', '*x : y', '!x y: z'])
+      t.equal(complaintAt(t, entry(`    ${odd}`)), '5:5', odd)
+    t.end()
+  })
+  t.test('merge conflicts are called so', t => {
+    for (const { file, text } of samples) {
+      const lines = text.split('\n')
+      const conflict = lines
+        .toSpliced(9, 0, '<<<<<<< HEAD', '=======', '>>>>>>> main')
+        .join('\n')
+      t.equal(complaintAt(t, conflict, file), '10:1')
+      t.throws(() => readLockfile(conflict, { file }), { message: /merge conflict/ })
+    }
+    t.end()
+  })
   t.test("bun's binary lockfile", t => {
     const text = '#!/usr/bin/env bun\nbun-lockfile-format-v0\n\u0003\u0000\u0000'
     t.equal(complaintAt(t, text), '1:1')
@@ -157,7 +180,8 @@ t.test('__proto__ and its like are names as any other', t => {
 })
 
 t.test('limits', t => {
-  t.equal(complaintAt(t, 'x'.repeat(MAX_LOCKFILE + 1)), '1:1')
+  const large = npm(' '.repeat(MAX_LOCKFILE))
+  t.throws(() => readLockfile(large, { file: 'x' }), { code: 'ELOCKFILE', message: /at most/ })
   const deep = 5000
   t.equal(complaintAt(t, `{"lockfileVersion":3,"a":${'['.repeat(deep)}`), '1:226')
   t.equal(complaintAt(t, `{"lockfileVersion":3,"a":${'{"a":'.repeat(deep)}`), '1:1026')
@@ -167,11 +191,12 @@ t.test('limits', t => {
   t.equal(complaintAt(t, `lockfileVersion: '9.0'\n${steps}`), '203:202')
   const nested = Array.from({ length: 300 }, (_, n) => `${'  '.repeat(n)}a:`).join('\n')
   t.equal(complaintAt(t, yarn1(nested)), '203:403')
-  t.match(complaintAt(t, `{"lockfileVersion":3,"a":[${'1,'.repeat(1_500_000)}1]}`), /^1:\d+$/)
-  t.match(
-    complaintAt(t, yarn1(Array.from({ length: 1_500_000 }, (_, n) => `a${n}`).join(','))),
-    /^2:/,
-  )
+  const names = Array.from({ length: 1_500_001 }, (_, n) => `a${n}`).join(',')
+  for (const many of [`{"lockfileVersion":3,"a":[${'1,'.repeat(1_500_000)}1]}`, yarn1(names)])
+    t.throws(() => readLockfile(many, { file: 'x' }), {
+      code: 'ELOCKFILE',
+      message: /^x:\d+:\d+: found more values/,
+    })
   t.match(
     complaintAt(t, npm(`"node_modules/a":{"version":"1.0.0${'0'.repeat(300)}"}`)),
     /^2:1$/,
