@@ -27,13 +27,9 @@ const DAY = 86_400_000
 /** Each package is looked at once, so that little has to be at hand for a second look. */
 const MEMORY = 64 * 1024 * 1024
 
-const settingsFor = (settings: Settings, target: Target): Settings => ({
+const lean = (settings: Settings): Settings => ({
   ...settings,
   storage: { ...settings.storage, memory: Math.min(settings.storage.memory, MEMORY) },
-  // configured ahead of being made
-  policies: settings.policies.filter(
-    file => target.text !== undefined || resolve(file) !== target.file,
-  ),
 })
 
 /** The layers with a policy in the place of the target, or behind them where it is not among them. */
@@ -119,11 +115,15 @@ const proven = (
   )
 }
 
+/** As some editors write: a carriage return before each line break. */
+const isCrlf = (text = ''): boolean => text.includes('\r\n') && !/(?<!\r)\n/.test(text)
+const withLf = (text: string): string => (isCrlf(text) ? text.replaceAll('\r\n', '\n') : text)
+
 const run = async (options: LearnOptions, io: Io): Promise<Outcome> => {
-  const configured = await sessionSettings(options.session, io)
-  const target = await openTarget(options.output, configured, io.cwd)
-  const source = target.text === undefined ? undefined : readSource(target.text, target.shown)
-  const settings = settingsFor(configured, target)
+  const settings = lean(await sessionSettings(options.session, io))
+  const target = await openTarget(options.output, settings, io.cwd)
+  const source =
+    target.text === undefined ? undefined : readSource(withLf(target.text), target.shown)
   const now = new Date()
   const { lockfile, days, offline, afresh } = options
   const locked =
@@ -149,8 +149,9 @@ const run = async (options: LearnOptions, io: Io): Promise<Outcome> => {
     })
     proven(lesson, sifted, inputs, around, target, now)
     const names = { before: target.shown, after: target.shown }
-    const changed = lesson.text !== target.text
-    if (options.write && changed) await writeTarget(target, lesson.text)
+    const text = isCrlf(target.text) ? lesson.text.replaceAll('\n', '\r\n') : lesson.text
+    const changed = text !== target.text
+    if (options.write && changed) await writeTarget(target, text)
     return {
       origin: found.origin,
       sifted,
@@ -159,7 +160,7 @@ const run = async (options: LearnOptions, io: Io): Promise<Outcome> => {
       isThere: target.text !== undefined,
       written: options.write && changed,
       elsewhere: found.elsewhere,
-      diff: target.text === undefined ? '' : unifiedDiff(target.text, lesson.text, names),
+      diff: target.text === undefined ? '' : unifiedDiff(target.text, text, names),
       afresh,
     }
   } finally {

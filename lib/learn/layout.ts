@@ -6,11 +6,11 @@ import type { RuleDraft } from './drafts.ts'
 /** What marks a part as learned; whoever takes it away makes the part their own. */
 export const MARK = '# learned'
 
-/** Characters to a line where a list is broken. */
-export const WIDTH = 96
+/** `plain`: a line for each key. `dense` and `packed`: fewer and longer lines, where there are many. */
+export type Style = 'plain' | 'dense' | 'packed'
 
-/** `plain`: a line for each key. `dense`: as few lines as can be read, where there are many. */
-export type Style = 'plain' | 'dense'
+/** Characters to a line. */
+export const widths: Readonly<Record<Style, number>> = { plain: 96, dense: 118, packed: 140 }
 
 const words = new Set([
   'true',
@@ -38,20 +38,18 @@ export const scalar = (text: string, flow = true): string => {
   return safe ? text : `'${text.replaceAll("'", "''")}'`
 }
 
-/** `key: [a, b]`, broken where it would be too long; later lines are indented by two more. */
+/** What stands in brackets behind a head, broken where it would be too long. */
 const filled = (
-  head: string,
-  open: string,
+  { head, open, close, indent }: Readonly<Record<'head' | 'open' | 'close' | 'indent', string>>,
   items: readonly string[],
-  close: string,
-  indent: string,
-) => {
+  style: Style,
+): readonly string[] => {
   const lines: string[] = []
   let line = `${indent}${head}${open}`
   items.forEach((item, i) => {
     const end = i === items.length - 1 ? close : ','
-    const gap = i === 0 && (open === '[' || open === '') ? '' : ' '
-    if (i > 0 && line.length + gap.length + item.length + end.length > WIDTH) {
+    const gap = i === 0 && open === '[' ? '' : ' '
+    if (i > 0 && line.length + gap.length + item.length + end.length > widths[style]) {
       lines.push(line)
       line = `${indent}  ${item}${end}`
     } else line += `${gap}${item}${end}`
@@ -79,10 +77,13 @@ export const identityLines = (
       ...entries.map(([key, value]) => `${indent}  ${key}: ${scalar(value, false)}`),
     ]
   const items = entries.map(([key, value]) => `${key}: ${scalar(value)}`)
-  return filled(`${name}: `, '{', items, ` } ${MARK}`, indent)
+  return filled({ head: `${name}: `, open: '{', close: ` } ${MARK}`, indent }, items, style)
 }
 
-const requireWords = ({ kind, signed, pins }: RuleDraft, names: readonly string[]): string => {
+const requireWords = (
+  { kind, signed, pins }: RuleDraft,
+  names: readonly string[],
+): readonly string[] => {
   const provenance =
     pins.length > 0
       ? [`provenance: ${names.length === 1 ? names[0] : `[${names.join(', ')}]`}`]
@@ -94,36 +95,46 @@ const requireWords = ({ kind, signed, pins }: RuleDraft, names: readonly string[
     : kind === 'unsigned'
       ? ['registrySignature: if-present']
       : []
-  return [...provenance, ...signature].join(', ')
+  return [...provenance, ...signature]
 }
+
+/** More packages than this are a list by itself. */
+const FEW = 5
 
 /** `indent` is where the dash stands. */
 export const ruleLines = (
   draft: RuleDraft,
   name: string,
   identities: readonly string[],
+  style: Style,
   indent: string,
 ): readonly string[] => {
+  const { packages, note, versions } = draft
+  const names = packages.map(text => scalar(text))
+  const wanted = requireWords(draft, identities)
+  if (style !== 'plain' && packages.length <= FEW) {
+    const items = [
+      `name: ${scalar(name)}`,
+      `packages: [${names.join(', ')}]`,
+      ...(versions === undefined ? [] : [`versions: ${scalar(versions)}`]),
+      `require: { ${wanted.join(', ')} }`,
+    ]
+    const close = ` } ${MARK}${note === undefined ? '' : `; ${note}`}`
+    const [first = '', ...more] = filled({ head: '- ', open: '{', close, indent }, items, style)
+    // what is in the braces stands below its first line
+    return [first, ...more.map(line => `  ${line}`)]
+  }
   const inner = `${indent}  `
   const list = filled(
-    'packages: ',
-    '[',
-    draft.packages.map(p => scalar(p)),
-    ']',
-    inner,
+    { head: 'packages: ', open: '[', close: ']', indent: inner },
+    names,
+    style,
   )
-  const note = draft.note === undefined ? '' : ` # ${draft.note}`
   return [
     `${indent}- name: ${scalar(name, false)} ${MARK}`,
     ...list.slice(0, -1),
-    `${list.at(-1)}${note}`,
-    ...(draft.versions === undefined ? [] : [`${inner}versions: ${scalar(draft.versions)}`]),
-    ...filled(
-      'require: ',
-      '{',
-      requireWords(draft, identities).split(/, (?![^[]*\])/),
-      ' }',
-      inner,
-    ),
+    `${list.at(-1)}${note === undefined ? '' : ` # ${note}`}`,
+    ...(versions === undefined ? [] : [`${inner}versions: ${scalar(versions)}`]),
+    ...filled({ head: 'require: ', open: '{', close: ' }', indent: inner }, wanted, style),
   ]
 }

@@ -9,6 +9,7 @@ import type { RuleDraft } from './drafts.ts'
 import { rulesFor, sortOut } from './group.ts'
 import { builtPlace, covers, joinKnown, single, type Joining } from './join.ts'
 import { identityLines, ruleLines, type Style } from './layout.ts'
+import { addPackages } from './lists.ts'
 import { nameIdentities, nameRules, type Named } from './names.ts'
 import {
   byText,
@@ -21,7 +22,7 @@ import {
 } from './observation.ts'
 import { pinKey, pinsOf, publisherKey, type Pin } from './pins.ts'
 import { readSource, type Source } from './source.ts'
-import { addIdentities, addPackages, addRules, applyEdits } from './splice.ts'
+import { addIdentities, addRules, applyEdits } from './splice.ts'
 
 export type LearnRequest = {
   /** What was admitted; nothing else may be learned. */
@@ -53,8 +54,8 @@ export type Lesson = {
   readonly unwritable: readonly Observation[]
 }
 
-/** A policy of more lines than this has its identities written densely. */
-const LONG = 150
+/** A policy of more lines than this is written more densely. */
+const LONG = 149
 
 const newPolicy = (heading: readonly string[]): string =>
   [
@@ -96,9 +97,14 @@ const pinsFor = (source: Source, built: readonly Built[]) => {
   return new Map([...pins, ...pinsOf(built.filter(o => !pins.has(o)))])
 }
 
+const scopesOf = (name: string): readonly string[] => {
+  const scope = scopeOf(name)
+  return scope === undefined ? [] : [scope]
+}
+
 /** Scopes of which some rule speaks: a pattern for all of them could take what that rule is about. */
 const takenScopes = (source: Source, seen: ReadonlySet<string>): ReadonlySet<string> => {
-  const scopes = new Set([...seen].flatMap(name => scopeOf(name) ?? []))
+  const scopes = new Set([...seen].flatMap(scopesOf))
   return new Set(
     [...scopes].filter(scope =>
       source.rules.some(({ rule }) =>
@@ -146,6 +152,7 @@ const writeOut = (
       rule.draft,
       rule.name,
       rule.identities,
+      style,
       source.sections.rules?.indent ?? '  ',
     ),
   }))
@@ -175,18 +182,33 @@ const isLenient = ({ policy: { defaults } }: Source): boolean =>
     ({ provenance: { want } }) => want === 'if-present' || want === 'ignore',
   )
 
-/** Each pin once, those of most versions first. */
+/** Each pin once: those in force before those of earlier days, then those of most versions. */
 const byUse = (
-  pins: readonly Pin[],
+  drafts: readonly RuleDraft[],
   uses: ReadonlyMap<string, readonly Pin[]>,
 ): readonly Pin[] => {
   const count = (pin: Pin) => uses.get(pin.key)?.length ?? 0
-  return [...new Map(pins.map(pin => [pin.key, pin])).values()].sort(
-    (a, b) => count(b) - count(a) || byText(a.key, b.key),
+  const pinsOf = (some: readonly RuleDraft[]) => some.flatMap(draft => draft.pins)
+  const current = new Set(pinsOf(drafts.filter(d => d.kind === 'built')).map(pin => pin.key))
+  const isPast = (pin: Pin) => Number(!current.has(pin.key))
+  return [...new Map(pinsOf(drafts).map(pin => [pin.key, pin])).values()].sort(
+    (a, b) => isPast(a) - isPast(b) || count(b) - count(a) || byText(a.key, b.key),
   )
 }
 
 const linesIn = (text: string) => text.split('\n').length - 1
+
+/** In the plainest style in which it is not long. */
+const written = (
+  source: Source,
+  lesson: Pick<Lesson, 'identities' | 'rules'>,
+  joining: readonly Joining[],
+): string => {
+  const plain = writeOut(source, lesson, joining, 'plain')
+  if (linesIn(plain) <= LONG) return plain
+  const dense = writeOut(source, lesson, joining, 'dense')
+  return linesIn(dense) <= LONG ? dense : writeOut(source, lesson, joining, 'packed')
+}
 
 /** Throws EPOLICY as `readSource` does. The same observations give the same text, in any order. */
 export const learn = (request: LearnRequest): Lesson => {
@@ -210,15 +232,12 @@ export const learn = (request: LearnRequest): Lesson => {
   const seen = new Set([...observations.map(o => o.name), ...request.others])
   const drafts = rulesFor(rest, pins, {
     seen,
-    taken: takenScopes(source, seen),
+    taken: new Set([...takenScopes(source, seen), ...request.others.flatMap(scopesOf)]),
     lenient: isLenient(source),
   })
 
   const uses = groupBy([...pins.values()], pin => pin.key)
-  const wanted = byUse(
-    drafts.flatMap(d => d.pins),
-    uses,
-  )
+  const wanted = byUse(drafts, uses)
   const names = nameIdentities(
     wanted,
     known,
@@ -240,10 +259,9 @@ export const learn = (request: LearnRequest): Lesson => {
       identities: draft.pins.map(nameOf).sort(byText),
     })),
   }
-  const plain = writeOut(source, lesson, joining, 'plain')
   return {
     ...lesson,
-    text: linesIn(plain) <= LONG ? plain : writeOut(source, lesson, joining, 'dense'),
+    text: written(source, lesson, joining),
     joined: joining.map(({ rule, names }) => ({ rule: rule.rule.name, packages: names })),
     already,
     own: places.get('own') ?? [],

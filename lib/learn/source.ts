@@ -132,7 +132,7 @@ const readRules = (seq: YAMLSeq | undefined, text: string, policy: Policy): Sour
     return [
       {
         ...spanOf(text, dashOf(seq, i) ?? node.range?.[0] ?? 0, node),
-        learned: isScalar(first) && isMark(first.comment),
+        learned: isMark(node.comment) || (isScalar(first) && isMark(first.comment)),
         rule,
         ...(packages && { packages }),
         ...(identities && { identities }),

@@ -37,9 +37,8 @@ const tidied = (lines: readonly Line[]): readonly Line[] => {
 const linesOf = (text: string): string[] => {
   const lines = text.split('\n')
   // what is after the last line break is a line only when there is something
-  if (lines.at(-1) === '') lines.pop()
-  else lines.push(String.raw`\ No newline at end of file`)
-  return lines
+  const last = lines.pop() ?? ''
+  return last === '' ? lines : [...lines, `${last}\n\\ No newline at end of file`]
 }
 
 const commonHead = (a: readonly string[], b: readonly string[]): number => {
@@ -82,7 +81,7 @@ export const unifiedDiff = (
     const olds = hunk.filter(line => line.kind !== '+').length
     const news = hunk.filter(line => line.kind !== '-').length
     out.push(`@@ -${range(oldLine, olds)} +${range(newLine, news)} @@`)
-    out.push(...hunk.map(({ kind, text }) => (text.startsWith('\\ No') ? text : kind + text)))
+    out.push(...hunk.map(({ kind, text }) => kind + text))
     oldLine += olds
     newLine += news
     at = start + hunk.length

@@ -188,7 +188,7 @@ const elsewhere: readonly Partial<Identity>[] = [
   { ref: 'refs/pull/1/merge' },
 ]
 
-const runs = { numRuns: 100 }
+const runs = { numRuns: 60 }
 
 t.test('what was learned is admitted, and pinned', async t => {
   fc.assert(
