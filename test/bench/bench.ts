@@ -12,6 +12,7 @@ import { svgOf } from './chart.ts'
 import { openLoadGenerator } from './load.ts'
 import { largeOnes, loopSuite } from './loop.ts'
 import { peerNames } from './peers.ts'
+import { profileSuite } from './profile.ts'
 import { replaySuite } from './replay.ts'
 import { markdown } from './report.ts'
 import { packumentSuite, tarballSuite } from './requests.ts'
@@ -31,13 +32,14 @@ const suites: Readonly<Record<string, Suite>> = {
   replay: replaySuite,
   packuments: packumentSuite,
   tarballs: tarballSuite,
+  profile: profileSuite,
 }
 /** These need no proxy beside Attestry. */
-const alone = new Set(['verification', 'verdicts', 'loop'])
+const alone = new Set(['verification', 'verdicts', 'loop', 'profile'])
 
 const usage = `npm run bench -- [options]
 
-  --suites LIST    of ${Object.keys(suites).join(', ')}; default all
+  --suites LIST    of ${Object.keys(suites).join(', ')}; default all but profile
   --rounds N       default 3
   --peers LIST     of ${peerNames.join(', ')}; default all that are here, - for none
   --seconds N      of load in each round, default 3
@@ -54,7 +56,12 @@ const say = (line: string): void => {
 const readOptions = () => {
   const { values } = parseArgs({
     options: {
-      suites: { type: 'string', default: Object.keys(suites).join(',') },
+      suites: {
+        type: 'string',
+        default: Object.keys(suites)
+          .filter(name => name !== 'profile')
+          .join(','),
+      },
       rounds: { type: 'string', default: '3' },
       peers: { type: 'string', default: peerNames.join(',') },
       seconds: { type: 'string', default: '3' },

@@ -1,7 +1,7 @@
 /** How long the server's event loop is held up while large packuments arrive, all at once. */
-import { once } from 'node:events'
-import type { LoopDelay } from './loop-probe.ts'
 import { quiet, watchOthers } from './machine.ts'
+import type { LoopDelay } from './probe.ts'
+import { askServer } from './servers.ts'
 import { median, show } from './statistics.ts'
 import type { Bench, SuiteResult } from './suite.ts'
 
@@ -17,10 +17,9 @@ export const loopSuite = async (bench: Bench): Promise<SuiteResult> => {
   for (let round = 0; round < bench.rounds; round++) {
     await quiet(bench.patience)
     await target.restart(true)
-    const child = target.server()?.child
-    if (child === undefined) throw new Error('attestry does not run')
-    child.send('watch')
-    await once(child, 'message')
+    const server = target.server()
+    if (server === undefined) throw new Error('attestry does not run')
+    await askServer(server, 'watch')
     const others = watchOthers()
     const begun = performance.now()
     const answers = await Promise.all(
@@ -31,9 +30,7 @@ export const loopSuite = async (bench: Bench): Promise<SuiteResult> => {
       }),
     )
     const seconds = (performance.now() - begun) / 1000
-    const told = once(child, 'message')
-    child.send('tell')
-    const [delay] = (await told) as [LoopDelay]
+    const delay = (await askServer(server, 'tell')) as LoopDelay
     delays.push(delay)
     const bad = answers.filter(status => status !== 200).length
     const figures = [delay.p50, delay.p99, delay.most, seconds, others() * 100].map(show)

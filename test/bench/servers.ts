@@ -58,6 +58,17 @@ const answers = async (url: string): Promise<boolean> => {
   }
 }
 
+/** The answer of probe.ts inside a server that was started with a channel. */
+export const askServer = async (
+  { child }: RunningServer,
+  question: 'watch' | 'tell' | 'profile' | 'profiled',
+): Promise<unknown> => {
+  const answered = once(child, 'message', { signal: AbortSignal.timeout(30_000) })
+  child.send(question)
+  const [answer] = (await answered) as [unknown]
+  return answer
+}
+
 export const startServer = async (options: Command): Promise<RunningServer> => {
   const log = openSync(options.log, 'a')
   const started = performance.now()

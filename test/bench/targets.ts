@@ -16,7 +16,7 @@ export type Target = {
   readonly pid: () => number
   /** Stops it and starts it again, with nothing kept where `cold`; milliseconds to the first answer. */
   readonly restart?: (cold: boolean) => Promise<number>
-  /** The running process; Attestry's takes messages of loop-probe.ts. */
+  /** The running process; Attestry's takes messages of probe.ts. */
   readonly server: () => RunningServer | undefined
   readonly stop: () => Promise<void>
   /** Highest sum of resident memory seen when it was stopped, MB. */
@@ -24,7 +24,7 @@ export type Target = {
 }
 
 const bin = fileURLToPath(new URL('../../bin/attestry.ts', import.meta.url))
-const probe = new URL('./loop-probe.ts', import.meta.url).href
+const probe = new URL('./probe.ts', import.meta.url).href
 
 const attestry = (upstream: RunningUpstream): Peer => ({
   name: 'attestry',
