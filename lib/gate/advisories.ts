@@ -21,13 +21,17 @@ export type AdvisoriesOptions = {
   readonly routing: Routing
   readonly findings: (asked: Inventory) => Promise<Findings>
   readonly limits: PassLimits
+  /** Milliseconds an upstream may take before the answer is given without it. Default 10 s. */
+  readonly patience?: number
 }
 
 const BULK = '-/npm/v1/security/advisories/bulk'
 
 const toJson = (asked: Inventory) => Buffer.from(JSON.stringify(Object.fromEntries(asked)))
 
-export const openAdvisories = ({ routing, findings, limits }: AdvisoriesOptions) => {
+export const openAdvisories = (options: AdvisoriesOptions) => {
+  const { routing, findings, limits, patience = 10_000 } = options
+
   /** A mirror's advisories are those of the registry whose evidence counts. */
   const sourceOf = (name: string): Upstream | undefined => {
     try {
@@ -72,6 +76,8 @@ export const openAdvisories = ({ routing, findings, limits }: AdvisoriesOptions)
         body: toJson(asked),
         credentials: theirs ? { authorization: sender.authorization } : 'own',
         limit: { bytes: limits.audit, key: 'limits.audit' },
+        // installs wait for it
+        signal: AbortSignal.timeout(patience),
       })
       if (answer.status !== 200) {
         answer.body.destroy()

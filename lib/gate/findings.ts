@@ -82,9 +82,9 @@ const SIDE_BY_SIDE = 8
 export const openFindings = (options: FindingsOptions) => {
   const { packages, judged, publicUrl, patience = 3_000 } = options
 
+  /** What the store does not have, from the upstream. */
   const look = async (name: string, until: number): Promise<PackageIndex | undefined> => {
-    const known = await packages.known(name)
-    if (known || performance.now() >= until) return known
+    if (performance.now() >= until) return undefined
     const late = new Promise<undefined>(resolve => {
       setTimeout(resolve, until - performance.now(), undefined).unref()
     })
@@ -93,34 +93,45 @@ export const openFindings = (options: FindingsOptions) => {
   }
 
   return async (asked: Inventory): Promise<Findings> => {
-    const until = performance.now() + patience
     const advisories = new Map<string, readonly Advisory[]>()
-    const waiting = [...asked].toReversed()
-    let unlooked = 0
-    const work = async () => {
-      for (let next = waiting.pop(); next; next = waiting.pop()) {
-        const [name, versions] = next
-        try {
-          const index = await look(name, until)
-          if (!index) {
-            unlooked++
-            continue
-          }
-          const { refused } = await judged(index)
-          const found = versions.flatMap(version => refused.get(version) ?? [])
-          if (found.length > 0)
-            advisories.set(
-              name,
-              found.map(verdict => advisoryOf(verdict, publicUrl)),
+    const unlooked: string[] = []
+
+    /** Looks at the names, some side by side; what cannot be looked at stays in `unlooked`. */
+    const each = async (
+      names: readonly string[],
+      find: (name: string) => Promise<PackageIndex | undefined>,
+    ) => {
+      const waiting = names.toReversed()
+      const work = async () => {
+        for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+          try {
+            const index = await find(name)
+            if (!index) {
+              unlooked.push(name)
+              continue
+            }
+            const { refused } = await judged(index)
+            const verdicts = (asked.get(name) ?? []).flatMap(
+              version => refused.get(version) ?? [],
             )
-        } catch (error) {
-          if (!isAttestryError(error)) throw error
-          // no such package is an answer; anything else is not
-          if (error.code !== 'ENOTFOUND') unlooked++
+            if (verdicts.length > 0)
+              advisories.set(
+                name,
+                verdicts.map(verdict => advisoryOf(verdict, publicUrl)),
+              )
+          } catch (error) {
+            if (!isAttestryError(error)) throw error
+            // no such package is an answer; anything else is not
+            if (error.code !== 'ENOTFOUND') unlooked.push(name)
+          }
         }
       }
+      await Promise.all(Array.from({ length: SIDE_BY_SIDE }, work))
     }
-    await Promise.all(Array.from({ length: SIDE_BY_SIDE }, work))
-    return { advisories, unlooked }
+
+    await each([...asked.keys()], packages.known)
+    const until = performance.now() + patience
+    await each(unlooked.splice(0), name => look(name, until))
+    return { advisories, unlooked: unlooked.length }
   }
 }

@@ -138,6 +138,7 @@ export const openPassThrough = ({ routing, limits, onChange }: PassThroughOption
           ...(headers && { headers }),
           ...(body && { body }),
           ...(signal && { signal }),
+          ...(request.access === 'write' && method !== 'GET' && { slow: true }),
         })
         if (answer.status < 400 || answer.status >= 500) changed()
         return { ...answer, upstream: { name, url }, withheld: sent && !forwards }

@@ -106,7 +106,7 @@ export const openForward = (options: ForwardOptions): Upstream['forward'] => {
     const url = target(request.path)
     const { bytes, key } = request.limit
     const start = performance.now()
-    const deadline = openDeadline(request.method === 'GET' ? timeouts.document : timeouts.write)
+    const deadline = openDeadline(request.slow ? timeouts.write : timeouts.document)
     const signal = request.signal
       ? AbortSignal.any([deadline.signal, request.signal])
       : deadline.signal

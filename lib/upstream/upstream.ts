@@ -41,6 +41,8 @@ export type ForwardRequest = {
    */
   readonly credentials:
     'none' | 'own' | { readonly authorization?: string; readonly otp?: string }
+  /** It may take minutes, as publishing does. */
+  readonly slow?: boolean
   /** Largest answer in bytes, and the setting that says so. */
   readonly limit: { readonly bytes: number; readonly key: string }
   /** Ends the request, as when the client has gone away. */

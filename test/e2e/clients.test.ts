@@ -2,12 +2,11 @@
  * Real package managers install through a running Attestry. What each of them shows of a refusal
  * differs; the patterns say what its users get to see at least.
  */
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import t from 'tap'
 import {
   clientNames,
   installClients,
+  moveRegistry,
   openProject,
   type ClientName,
   type Project,
@@ -75,25 +74,6 @@ const shown: Readonly<Record<ClientName, Shown>> = {
     tarball: /WRONG_SUBJECT/,
     locked: /DENIED/,
   },
-}
-
-const lockfiles = [
-  'package-lock.json',
-  'pnpm-lock.yaml',
-  'yarn.lock',
-  'bun.lock',
-  'deno.lock',
-  '.npmrc',
-  '.yarnrc.yml',
-]
-
-/** The project as its next clone would find it when `to` answers where `from` did. */
-const moveRegistry = async ({ cwd }: Project, from: string, to: string) => {
-  for (const name of lockfiles) {
-    const file = join(cwd, name)
-    const text = await readFile(file, 'utf8').catch(() => undefined)
-    if (text !== undefined) await writeFile(file, text.replaceAll(from, to))
-  }
 }
 
 const clients = await installClients()

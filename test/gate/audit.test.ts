@@ -1,6 +1,11 @@
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
+import { AttestryError } from '../../lib/errors.ts'
+import { openAdvisories } from '../../lib/gate/advisories.ts'
 import { readTree } from '../../lib/gate/audit-report.ts'
+import { defaultPassLimits } from '../../lib/gate/pass-through.ts'
+import { openRouting } from '../../lib/gate/routing.ts'
+import type { ForwardRequest, Upstream } from '../../lib/upstream/upstream.ts'
 import type { Json } from '../support/json.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy, type ProxyOptions } from '../support/proxy.ts'
@@ -20,7 +25,7 @@ t.teardown(async () => {
 const policy = `version: 1
 rules:
   - name: a bad release
-    packages: ['banned@1.1.0']
+    packages: ['banned@1.1.0', 'banned@1.2.0']
     deny: { reason: it steals tokens }
   - name: only watched
     packages: ['watched@1.0.0']
@@ -30,6 +35,7 @@ rules:
 
 await registry.publish({ name: 'banned', version: '1.0.0' })
 await registry.publish({ name: 'banned', version: '1.1.0' })
+await registry.publish({ name: 'banned', version: '1.2.0', tag: false })
 await registry.publish({ name: 'watched', version: '1.0.0' })
 await registry.publish({ name: 'leaf', version: '1.0.0' })
 const { attestations } = await registry.publish({
@@ -64,7 +70,7 @@ const open = async (t: Test, options: Partial<ProxyOptions> = {}) => {
 t.test('what is refused is an advisory', async t => {
   const { json, post, proxy } = await open(t)
   const everything = {
-    banned: ['1.0.0', '1.1.0'],
+    banned: ['1.0.0', '1.1.0', '1.2.0'],
     watched: ['1.0.0'],
     leaf: ['1.0.0'],
     forged: ['1.0.0'],
@@ -80,7 +86,11 @@ t.test('what is refused is an advisory', async t => {
     url: `${proxy.url}-/attestry/why/banned@1.1.0`,
     cvss: { score: 0 },
   })
-  t.equal(first['banned'].length, 1)
+  t.same(
+    first['banned'].map((a: Json) => a['vulnerable_versions'] as string),
+    ['1.1.0', '1.2.0'],
+  )
+  t.not(first['banned'][1].id, advisory?.['id'])
   t.ok(Number.isInteger(advisory?.['id']) && advisory?.['id'] < 2 ** 31)
 
   t.equal((await fetch(`${proxy.url}forged/-/forged-1.0.0.tgz`)).status, 403)
@@ -187,11 +197,40 @@ t.test('a name nobody can look up holds nothing up', async t => {
   registry.faults.hang = true
   registry.faults.only = /unknown/
   t.teardown(() => registry.heal())
-  const { post } = await open(t)
+  const { post, proxy } = await open(t, { upstreamSettings: ['timeout: 30m', 'retries: 0'] })
+  await fetch(`${proxy.url}banned`)
   const names = Array.from({ length: 40 }, (_, i) => [`unknown-${i}`, ['1.0.0']])
   const answer = await post({ ...Object.fromEntries(names), banned: ['1.1.0'] })
   t.equal(answer.status, 200)
-  t.match(answer.headers.get('attestry-notes'), /^\d+ packages/)
+  t.match(answer.headers.get('attestry-notes'), /^40 packages/)
+  t.match(await answer.json(), { banned: [{ title: /^DENIED/ }] })
+})
+
+t.test('an upstream that keeps silent is not waited for', async t => {
+  const silent = {
+    name: 'npm',
+    url: 'http://x/',
+    forward: ({ signal }: ForwardRequest) =>
+      new Promise((_, reject) => {
+        // as a socket would, it keeps the process alive
+        const open = setTimeout(() => reject(new Error('waited for')), 5_000)
+        signal?.addEventListener('abort', () => {
+          clearTimeout(open)
+          reject(new AttestryError('EUPSTREAMTIMEOUT', 'late'))
+        })
+      }),
+  } as unknown as Upstream
+  const advisories = openAdvisories({
+    routing: openRouting({
+      upstreams: new Map([['npm', silent]]),
+      terms: new Map(),
+      policies: () => [],
+    }),
+    findings: () => Promise.resolve({ advisories: new Map(), unlooked: 0 }),
+    limits: defaultPassLimits,
+    patience: 20,
+  })
+  t.match(await advisories(new Map([['a', ['1.0.0']]]), {}), { notes: [/npm: late/] })
 })
 
 t.test('the form of older clients', async t => {

@@ -281,6 +281,8 @@ export type Project = {
   installFrozen(): Promise<Run>
   /** Any other command. */
   run(args: readonly string[]): Promise<Run>
+  /** Another program of the same kind, by its file, with everything else the same. */
+  runScript(file: string, args: readonly string[]): Promise<Run>
   setDependencies(dependencies: Readonly<Record<string, string>>): Promise<void>
   installed(): Promise<readonly string[]>
   remove(): Promise<void>
@@ -332,8 +334,28 @@ export const openProject = async (
       return run(command, installArgs[client].frozen)
     },
     run: args => run(command, args),
+    runScript: (file, args) => run([process.execPath, file], args),
     setDependencies,
     installed: () => installedIn(cwd),
     remove: () => rm(root, { recursive: true, force: true, maxRetries: 3 }),
+  }
+}
+
+const lockfiles = [
+  'package-lock.json',
+  'pnpm-lock.yaml',
+  'yarn.lock',
+  'bun.lock',
+  'deno.lock',
+  '.npmrc',
+  '.yarnrc.yml',
+]
+
+/** The project as its next clone would find it when `to` answers where `from` did. */
+export const moveRegistry = async ({ cwd }: Pick<Project, 'cwd'>, from: string, to: string) => {
+  for (const name of lockfiles) {
+    const file = join(cwd, name)
+    const text = await readFile(file, 'utf8').catch(() => undefined)
+    if (text !== undefined) await writeFile(file, text.replaceAll(from, to))
   }
 }

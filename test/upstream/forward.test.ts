@@ -228,7 +228,7 @@ t.test('answers end at the limit, and in time', async t => {
   const late = { code: 'EUPSTREAMTIMEOUT' }
   await t.rejects(upstream.forward(get('mute')), late)
   await t.rejects(
-    upstream.forward(get('mute', { method: 'PUT', body: Buffer.from('1') })),
+    upstream.forward(get('mute', { method: 'PUT', body: Buffer.from('1'), slow: true })),
     late,
   )
   await t.rejects(upstream.forward(get('half')).then(bodyOf), late)
