@@ -65,7 +65,7 @@ const sameReadings = (a: readonly Reading[] | undefined, b: readonly Reading[]):
   })
 
 /** Between the two readings that must agree when somebody asks to reload at once. */
-const SOON = 50
+const SOON = 250
 const TRIES = 40
 
 const pause = (milliseconds: number) =>

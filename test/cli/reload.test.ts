@@ -169,7 +169,7 @@ t.test('no half-written file is taken', async t => {
     await writeFile(file, denies)
   }
   t.test('by looking', async t => {
-    const { file, adopted, refused } = await watching(t, allows, { interval: 100 })
+    const { file, adopted, refused } = await watching(t, allows, { interval: 250 })
     await write(file)
     await until('the change', () => adopted.length > 0)
     t.same(adopted.map(names), [['deny']])
