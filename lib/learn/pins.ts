@@ -102,7 +102,6 @@ const openNames = (drafts: readonly Draft[]): readonly Draft[] => {
 
 /** Does `wide` say nothing but what `narrow` says as well? */
 const covers = (wide: Pin, narrow: Pin): boolean =>
-  wide.publisher === narrow.publisher &&
   Object.entries(wide.fields).every(
     ([field, value]) => narrow.fields[field as keyof PinnedFields] === value,
   )

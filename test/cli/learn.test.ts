@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import t, { type Test } from 'tap'
+import { writeTarget } from '../../lib/cli/learn/target.ts'
 import { isBuilt, type Observation } from '../../lib/learn/observation.ts'
 import { judge } from '../../lib/policy/evaluate.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
@@ -400,8 +401,17 @@ t.test('which file, and how it is written', async t => {
   )
   t.notOk((await readdir(folder)).some(name => name.endsWith('.tmp')))
 
+  const since = { file: join(folder, 'sub.yaml'), shown: 'sub.yaml', text: `${policy}\n` }
+  await t.rejects(writeTarget(since, 'version: 1\n'), { code: 'EPOLICY' }, 'changed meanwhile')
+  t.equal(await read('sub.yaml'), policy)
+  await t.rejects(writeTarget({ file: since.file, shown: 'sub.yaml' }, ''), { code: 'EPOLICY' })
+
   t.match(await learn(['-o', 'no/such/folder.yaml', '-w']), { code: 2, stderr: /EPOLICY/ })
   t.match(await learn(['-o', '.']), { code: 2, stderr: /EPOLICY/ })
+  const crlf = policy.replaceAll('\n', '\r\n').replace(/ {2}- name: tool [\s\S]*?\r\n\r\n/, '')
+  await write(crlf, 'crlf.yaml')
+  t.equal((await learn(['-o', 'crlf.yaml', '-w'])).code, 0)
+  t.equal(await read('crlf.yaml'), (await read('sub.yaml')).replaceAll('\n', '\r\n'))
   await write('version: 1\nrulez: []\n', 'bad.yaml')
   t.match(await learn(['-o', 'bad.yaml']), { code: 2, stderr: /bad\.yaml:2:1/ })
   await write('version: 1\nrules: [{ packages: [x], deny: { reason: y } }]\n', 'flow.yaml')

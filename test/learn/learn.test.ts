@@ -3,13 +3,14 @@ import t from 'tap'
 import { forget } from '../../lib/learn/forget.ts'
 import { scalar } from '../../lib/learn/layout.ts'
 import { learn, type Lesson } from '../../lib/learn/learn.ts'
+import { objections } from '../../lib/learn/prove.ts'
 import { readSource } from '../../lib/learn/source.ts'
 import { unifiedDiff } from '../../lib/learn/unified-diff.ts'
 import { lintPolicy } from '../../lib/policy/lint.ts'
 import { readPolicy } from '../../lib/policy/parse.ts'
 import { parse } from 'yaml'
 import { now } from '../policy/material.ts'
-import { seen, type Build, type Seen } from './material.ts'
+import { judged, seen, type Build, type Seen } from './material.ts'
 
 const file = 'p.yaml'
 const lessonOf = (
@@ -421,4 +422,56 @@ t.test('differences', async t => {
     '--- a\n+++ b\n@@ -3,7 +3,6 @@\n 2\n 3\n 4\n-5\n 6\n 7\n 8\n@@ -28,3 +27,4 @@\n 27\n 28\n 29\n+end\n',
   )
   t.match(unifiedDiff('x', 'x\n', names), '-x\n\\ No newline at end of file\n+x\n')
+})
+
+t.test('nothing is put before what people wrote about the same packages', async t => {
+  const { text } = lessonOf([one('p', '1.0.0'), one('a', '1.0.0', main)])
+  const denied = text.replace(
+    '\ndefaults',
+    "  - packages: ['p@3.0.0', '@acme/x']\n    deny: { reason: bad }\n\ndefaults",
+  )
+  const shadowed = lessonOf([one('p', '2.0.0', { repo: 'x/p' }, ['1.0.0'])], denied)
+  t.match(shadowed, { text: denied, own: [{ name: 'p' }] })
+  const scoped = lessonOf(
+    [one('@acme/a', '1.0.0', { repo: 'x/p' }), one('@acme/b', '1.0.0', { repo: 'x/p' })],
+    denied,
+  )
+  t.match(scoped.rules, [{ draft: { packages: ['@acme/a', '@acme/b'] } }], 'no pattern over it')
+  t.match(
+    lessonOf([one('@acme/a', '2.0.0', main), one('@acme/b', '1.0.0', main)], undefined, [
+      '@acme/a',
+    ]).rules,
+    [{ draft: { packages: ['@acme/a', '@acme/b'] } }],
+    'nor over a package of which a version was refused',
+  )
+  const legacy: Build = { ...tags, id: undefined, workflow: 'old.yml' }
+  t.match(
+    lessonOf(
+      [one('d', '1.0.0', main), one('d', '1.5.0', legacy), one('d', '2.0.0', main)],
+      text,
+    ),
+    { joined: [], rules: [{ draft: { kind: 'exact' } }, { draft: { kind: 'built' } }] },
+    'rules for single versions go before the one for the rest',
+  )
+  const both = [one('e', '2.0.0', main), one('e', '2.1.0', undefined, ['2.0.0+'])]
+  const lost = lessonOf(both).text.replace(/ {2}- name: e is[\s\S]*?\n\n/, '')
+  t.match(lessonOf(both, lost).rules, [{ draft: { kind: 'built' } }], 'and are not said twice')
+  t.equal(lessonOf(both, lost).rules.length, 1)
+})
+
+t.test('a policy that does not do what it should is found out', async t => {
+  const inputs = [judged(one('a', '1.0.0', main)), judged(one('b', '1.0.0'))]
+  const found = (text: string) =>
+    objections(text, {
+      file,
+      among: policy => [policy],
+      learned: inputs,
+      pinned: new Set(['a@1.0.0']),
+      now,
+    })
+  t.same(found(lessonOf([one('a', '1.0.0', main), one('b', '1.0.0')]).text), [])
+  t.match(found('version: 1'), [/the publisher of a@1\.0\.0 would not be pinned/])
+  t.match(found(lessonOf([one('a', '1.0.0', tags)]).text), [/a@1\.0\.0 would not be admitted/])
+  const observing = lessonOf([one('a', '1.0.0', tags)]).text.replace('enforce', 'observe')
+  t.match(found(observing), [/a@1\.0\.0 would not be admitted/])
 })

@@ -39,14 +39,14 @@ export const lockedSubjects = async (
   return { origin: { kind: 'lockfile', file: shown }, subjects, elsewhere: elsewhere.length }
 }
 
-/** What was let in since then, with the bytes that were let in; what was refused teaches nothing. */
+/** What was let in since then, with the bytes that were let in; what had a reason against it teaches nothing. */
 export const recordedSubjects = async (
   audit: Pick<AuditLog, 'read'>,
   since: Date,
 ): Promise<Found> => {
   const seen = new Map<string, Subject>()
-  for await (const { at, package: id, integrity, decision, reasons } of audit.read()) {
-    if (Date.parse(at) < since.getTime() || decision !== 'allow' || reasons.length > 0) continue
+  for await (const { at, package: id, integrity, reasons } of audit.read()) {
+    if (Date.parse(at) < since.getTime() || reasons.length > 0) continue
     const { name, version } = id
     seen.set(JSON.stringify([name, version, integrity]), {
       name,
