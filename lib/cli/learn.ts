@@ -4,6 +4,7 @@ import type { Settings } from '../config/settings.ts'
 import { AttestryError } from '../errors.ts'
 import { forget } from '../learn/forget.ts'
 import { learn as learnFrom, type Lesson } from '../learn/learn.ts'
+import { moved } from '../learn/moved.ts'
 import { idOf, isBuilt } from '../learn/observation.ts'
 import { objections } from '../learn/prove.ts'
 import { readSource, type Source } from '../learn/source.ts'
@@ -18,7 +19,7 @@ import { openProgress } from './audit/progress.ts'
 import type { Io, Run } from './io.ts'
 import { readOptions, type LearnOptions } from './learn/options.ts'
 import { exitCode, jsonReport, summaryText, type Outcome } from './learn/report.ts'
-import { sift, type Sifted } from './learn/sift.ts'
+import { sift, withoutMoved, type Sifted } from './learn/sift.ts'
 import { lockedSubjects, recordedSubjects, type Found } from './learn/subjects.ts'
 import { openTarget, writeTarget, type Target } from './learn/target.ts'
 import { sessionSettings } from './session.ts'
@@ -137,7 +138,16 @@ const run = async (options: LearnOptions, io: Io): Promise<Outcome> => {
       source && afresh ? forget(source, keep) : source
     const first = stays(new Set())
     const policies = first ? around(first.policy) : rooms.policies
-    const { sifted, inputs } = await gather(found, rooms, settings, policies, options, io)
+    const { sifted: clean, inputs } = await gather(
+      found,
+      rooms,
+      settings,
+      policies,
+      options,
+      io,
+    )
+    const sifted =
+      source && afresh ? withoutMoved(clean, moved(source, clean.observations)) : clean
     const left = [...sifted.refused, ...sifted.unknown, ...sifted.waived].map(l => l.name)
     const base = stays(new Set(left))
     const lesson = learnFrom({

@@ -10,7 +10,7 @@ export const MARK = '# learned'
 export type Style = 'plain' | 'dense' | 'packed'
 
 /** Characters to a line. */
-export const widths: Readonly<Record<Style, number>> = { plain: 96, dense: 118, packed: 140 }
+export const widths: Readonly<Record<Style, number>> = { plain: 80, dense: 118, packed: 140 }
 
 const words = new Set([
   'true',

@@ -73,7 +73,7 @@ export const unifiedDiff = (
     if (first === -1) break
     const start = Math.max(at, first - CONTEXT)
     let end = first
-    for (let i = first; i < lines.length && i <= end + 2 * CONTEXT; i++)
+    for (let i = first; i < lines.length && i <= end + 2 * CONTEXT + 1; i++)
       if (lines[i]?.kind !== ' ') end = i
     const hunk = lines.slice(start, end + 1 + CONTEXT)
     oldLine += start - at

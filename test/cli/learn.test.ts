@@ -1,29 +1,12 @@
-import {
-  chmod,
-  mkdtemp,
-  readFile,
-  readdir,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, readdir, rm, stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { writeTarget } from '../../lib/cli/learn/target.ts'
-import { isBuilt, type Observation } from '../../lib/learn/observation.ts'
-import { judge } from '../../lib/policy/evaluate.ts'
-import { parsePolicy } from '../../lib/policy/parse.ts'
-import type { Identity } from '../../lib/types.ts'
-import { input, verified } from '../policy/material.ts'
-import { corpusFile, corpusPackages } from '../support/corpus.ts'
 import { localSigstore, type GithubPublisher } from '../support/local-sigstore.ts'
-import { startProxy, writeSettings, type ProxyOptions } from '../support/proxy.ts'
+import { startProxy, type ProxyOptions } from '../support/proxy.ts'
 import { startRegistry } from '../support/registry.ts'
-import { noReplica, startReplica } from '../support/replica.ts'
-import { runCli } from './console.ts'
+import { lockfile, projectsOver, servedOver, type Locked } from './learn-project.ts'
 
 const sigstore = await localSigstore()
 const registry = await startRegistry({ sigstore })
@@ -42,8 +25,6 @@ const base: ProxyOptions = {
 const mono: GithubPublisher = { repository: 'acme/mono', repositoryId: '501', ownerId: '77' }
 const tool: GithubPublisher = { repository: 'acme/tool', repositoryId: '502', ownerId: '77' }
 const at = (publisher: GithubPublisher, ref: string): GithubPublisher => ({ ...publisher, ref })
-
-type Locked = { readonly name: string; readonly version: string; readonly integrity: string }
 
 const locked: Locked[] = []
 const publish = async (
@@ -73,58 +54,8 @@ locked.push(await publish('plain', '1.0.0'), await publish('@plain/a', '1.0.0'))
 locked.push(await publish('@plain/b', '1.0.0'))
 locked.push(await publish('bare', '1.0.0', undefined, { signed: false }))
 
-const lockfile = (packages: readonly Locked[]): string => {
-  const entries = packages.map(({ name, version, integrity }, i) => [
-    `node_modules/${i === 0 ? '' : `x${i}/node_modules/`}${name}`,
-    { version, integrity },
-  ])
-  const root = { name: 'project', version: '1.0.0' }
-  return JSON.stringify({
-    ...root,
-    lockfileVersion: 3,
-    packages: { '': root, ...Object.fromEntries(entries) },
-  })
-}
-
-/** A project with its lockfile and settings; the policies configured lie in policy-0.yaml and so on. */
-const project = async (
-  t: Test,
-  {
-    packages = locked,
-    ...options
-  }: Partial<ProxyOptions> & { packages?: readonly Locked[] } = {},
-) => {
-  const folder = await mkdtemp(join(tmpdir(), 'attestry-learn-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
-  await writeSettings(folder, { ...base, ...options })
-  await writeFile(join(folder, 'package-lock.json'), lockfile(packages))
-  return {
-    folder,
-    learn: (args: readonly string[] = [], columns?: number) =>
-      runCli(['learn', ...args], { cwd: folder, ...(columns && { columns }) }),
-    read: (name = 'attestry.policy.yaml') => readFile(join(folder, name), 'utf8'),
-    write: (text: string, name = 'attestry.policy.yaml') => writeFile(join(folder, name), text),
-  }
-}
-
-/** The status of each tarball, served by a proxy with that policy and nothing in its store. */
-const served = async (
-  t: Test,
-  policy: string,
-  packages: readonly Pick<Locked, 'name' | 'version'>[],
-  options: Partial<ProxyOptions> = {},
-) => {
-  const proxy = await startProxy({ ...base, ...options, policies: [policy] })
-  t.teardown(() => proxy.close())
-  const statuses: Record<string, number> = {}
-  for (const { name, version } of packages) {
-    const file = `${name}/-/${name.split('/').at(-1)}-${version}.tgz`
-    const response = await fetch(new URL(file, proxy.url))
-    await response.arrayBuffer()
-    statuses[`${name}@${version}`] = response.status
-  }
-  return statuses
-}
+const project = projectsOver(base, locked)
+const served = servedOver(base)
 
 t.test('a first policy', async t => {
   const { learn, read, folder } = await project(t)
@@ -295,7 +226,15 @@ t.test('what is refused is never learned', async t => {
     t.equal(afresh.code, 0, afresh.stderr)
     t.match(afresh.stdout, '-    ref: refs/tags/v{version}\n+    ref: refs/heads/main\n')
     t.match(afresh.stdout, "-    packages: ['@acme/*']")
+    const evil = { ...mono, repository: 'evil/mono', repositoryId: '666' }
+    const taken = await publish('@acme/core', '2.9.1', at(evil, 'refs/tags/v2.9.1'))
+    await write(policy.replace('release-line', 'off'))
+    await write(lockfile([taken, locked[2] as Locked]), 'package-lock.json')
+    const another = await relearn(['--afresh', '--write'])
+    t.match(another, { code: 1, stdout: '', stderr: /PUBLISHER_CHANGED/ }, 'nor afresh')
+    t.match(await reread(), "packages: ['@acme/*']")
     registry.unpublish('@acme/core', '2.9.0')
+    registry.unpublish('@acme/core', '2.9.1')
   })
 })
 
@@ -448,48 +387,4 @@ t.test('on a terminal', async t => {
     t.match(stderr, /verifying/)
   }
   t.notMatch((await learn()).stderr, /verifying/)
-})
-
-t.test('the corpus', { skip: noReplica }, async t => {
-  const replica = await startReplica()
-  t.teardown(() => replica.close())
-  const real: Partial<ProxyOptions> = {
-    upstream: replica.url,
-    trustedRoot: corpusFile('trusted_root.json'),
-    registryKeys: corpusFile('keys.json'),
-  }
-  const there = corpusPackages()
-  const { learn } = await project(t, { ...real, packages: there.map(({ facts }) => facts) })
-  const { code, stdout } = await learn(['--json'])
-  t.equal(code, 0)
-  const report = JSON.parse(stdout) as { policy: string; observations: Observation[] }
-  t.ok(report.policy.split('\n').length < 150)
-  const withBytes = there.filter(({ tarball }) => tarball !== undefined)
-  t.ok(withBytes.length > 10)
-  const statuses = await served(
-    t,
-    report.policy,
-    withBytes.map(({ facts }) => facts),
-    real,
-  )
-  t.strictSame([...new Set(Object.values(statuses))], [200], 'what was learned is served')
-
-  const layers = [parsePolicy(report.policy, { file: 'learned' })]
-  const built = report.observations.filter(isBuilt)
-  t.ok(built.length > 10)
-  for (const { name, version, identity } of built) {
-    const decided = (change: Partial<Identity>) => {
-      const provenance = verified({ ...identity, ...change })
-      return judge(layers, input({ name, version, provenance }), new Date()).decision
-    }
-    t.equal(decided({}), 'allow', name)
-    for (const change of [
-      { repository: 'https://github.com/evil/x', repositoryId: '666' },
-      { workflow: '.github/workflows/evil.yml' },
-      { ref: 'refs/heads/evil' },
-      { ref: 'refs/tags/v99.0.0' },
-      ...(identity.repositoryId === undefined ? [] : [{ repositoryId: '666' }]),
-    ])
-      t.equal(decided(change), 'refuse', `${name}@${version} by ${JSON.stringify(change)}`)
-  }
 })

@@ -71,8 +71,8 @@ const listed = (title: string, left: readonly Left[], columns: number, paint: Pa
 }
 
 const nextStep = (outcome: Outcome): string => {
-  const { lesson, written, isThere, file, diff } = outcome
-  const { identities, rules, joined } = lesson
+  const { lesson, sifted, written, isThere, file, diff, afresh } = outcome
+  const { identities, rules } = lesson
   if (written)
     return `Wrote ${file}. Read it, then serve with it: attestry serve --policy ${file}`
   if (!isThere) {
@@ -80,9 +80,11 @@ const nextStep = (outcome: Outcome): string => {
       ? 'There was nothing to learn.'
       : `Nothing was written. Read the policy, then run this again with --write to make ${file}.`
   }
-  return diff === '' && joined.length === 0
-    ? `${file} says all of it already.`
-    : `Nothing was written. Read the difference, then run this again with --write to change ${file}.`
+  if (diff !== '')
+    return `Nothing was written. Read the difference, then run this again with --write to change ${file}.`
+  return sifted.refused.length > 0 && !afresh
+    ? `There is nothing to add to ${file}. Where what was refused is right, see with --afresh what would be learned now.`
+    : `${file} says all of it already.`
 }
 
 const row = (count: number, text: string) => [[count, text] as const].filter(([n]) => n > 0)
@@ -124,7 +126,7 @@ export const summaryText = (
         ]
       : []),
     '',
-    `${outcome.isThere ? 'New: ' : ''}${made.join(', ')}.`,
+    `${outcome.afresh ? 'Afresh: ' : outcome.isThere ? 'New: ' : ''}${made.join(', ')}.`,
     ...byReason(
       sifted.refused.map(left => ({
         ...left,

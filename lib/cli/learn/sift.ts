@@ -1,4 +1,5 @@
 /** Which of what was judged may be learned: only what is clean by the policy in force. */
+import type { Moved } from '../../learn/moved.ts'
 import { observationOf, idOf, type Observation } from '../../learn/observation.ts'
 import type { JudgeInput, State } from '../../types.ts'
 import type { AuditReason, Judged } from '../audit/result.ts'
@@ -69,5 +70,20 @@ export const sift = (
     refused: left('refused'),
     unknown: left('unknown'),
     waived: left('waived'),
+  }
+}
+
+/** What was learned of another publisher before is refused, as continuity would. */
+export const withoutMoved = (sifted: Sifted, gone: readonly Moved[]): Sifted => {
+  const found = new Set<Observation>(gone.map(({ observation }) => observation))
+  const refused = gone.map(({ observation: { name, version }, wanted, found }): Left => {
+    const message = `learned before was ${wanted}; this version was published by ${found}`
+    const reason = { code: 'PUBLISHER_CHANGED' as const, message, wanted, found }
+    return { name, version, reasons: [reason] }
+  })
+  return {
+    ...sifted,
+    observations: sifted.observations.filter(o => !found.has(o)),
+    refused: [...sifted.refused, ...refused],
   }
 }
