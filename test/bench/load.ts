@@ -92,7 +92,7 @@ const openWrk = (folder: string): LoadGenerator => {
   }
 }
 
-const undici: LoadGenerator = {
+export const undiciLoad: LoadGenerator = {
   name: 'undici',
   run: async ({ url, path, headers, seconds, connections }) => {
     const pool = new Pool(url, { connections })
@@ -134,7 +134,7 @@ export const openLoadGenerator = (folder: string): LoadGenerator => {
     // prints its usage and ends with 1
     execFileSync('wrk', ['-v'], { stdio: 'ignore' })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undici
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undiciLoad
   }
   return openWrk(folder)
 }

@@ -24,7 +24,8 @@ const headers = {
   'accept-encoding': 'gzip',
 }
 
-const replay = async (
+/** Asks for everything once. */
+export const replay = async (
   target: Target,
   names: readonly string[],
   tarballs: readonly string[],
