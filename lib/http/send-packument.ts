@@ -10,6 +10,8 @@ import { sendAnswer, sendJson } from './send.ts'
 
 /** Short, so that a revocation is heard of soon; the validator makes asking again cheap. */
 const FRESH = 'public, max-age=60'
+/** Whoever has just moved a tag looks at once whether it moved; asking again is cheap. */
+const CHECKED = 'public, no-cache'
 const ABBREVIATED = 'application/vnd.npm.install-v1+json'
 
 /**
@@ -76,9 +78,9 @@ export const sendPackument = async (ctx: Context, gate: Gate, name: string) => {
 /** The tags of what is shown; with `tag` the version it names, as the registry gives a single one. */
 export const sendDistTags = async (ctx: Context, gate: Gate, name: string, tag?: string) => {
   const tags = await gate.distTags(name)
-  if (tag === undefined) return sendJson(ctx, 200, tags, FRESH)
+  if (tag === undefined) return sendJson(ctx, 200, tags, CHECKED)
   const version = Object.hasOwn(tags, tag) ? tags[tag] : undefined
-  if (version !== undefined) return sendJson(ctx, 200, version, FRESH)
+  if (version !== undefined) return sendJson(ctx, 200, version, CHECKED)
   throw new AttestryError('ENOTFOUND', `${name} has no dist-tag ${tag}.`)
 }
 

@@ -6,12 +6,14 @@
  * Release age: the test registry dates its releases far enough back for every client's own age
  * gate (24 hours in pnpm 11 and 12), so those gates stay at their defaults.
  */
-import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { installOnce, type Installed, type NotInstalled } from './install.ts'
+import { bareEnv, runCommand, type Run, type RunOptions } from './run.ts'
+
+export { runCommand, type Run } from './run.ts'
 
 export const clientNames = [
   'npm11',
@@ -39,134 +41,11 @@ const specs: Readonly<Record<ClientName, string>> = {
   deno: '2.9.6',
 }
 
-export type Run = {
-  /** `null` when it was ended for taking too long. */
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-  /** Both, as a terminal would have mixed them, without colours. */
-  readonly output: string
-}
-
-type RunOptions = {
-  readonly cwd: string
-  readonly env: NodeJS.ProcessEnv
-  /** Milliseconds. */
-  readonly timeout: number
-}
-
-/** Output beyond this many characters is dropped. */
-const maxOutput = 1_000_000
-
-// eslint-disable-next-line no-control-regex
-const colours = /\u001b\[[0-9;]*[A-Za-z]/g
-
-/** Runs a command to its end; it is killed when time is up or this process ends. */
-export const runCommand = (
-  command: string,
-  args: readonly string[],
-  { cwd, env, timeout }: RunOptions,
-): Promise<Run> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
-    const said = { stdout: '', stderr: '', output: '' }
-    const listen = (stream: 'stdout' | 'stderr') => {
-      child[stream].setEncoding('utf8').on('data', (text: string) => {
-        if (said.output.length > maxOutput) return
-        said[stream] += text
-        said.output += text
-      })
-    }
-    listen('stdout')
-    listen('stderr')
-    const end = () => void child.kill('SIGKILL')
-    const timer = setTimeout(end, timeout)
-    process.once('exit', end)
-    const over = () => {
-      clearTimeout(timer)
-      process.off('exit', end)
-    }
-    child.once('error', error => {
-      over()
-      reject(error)
-    })
-    child.once('close', code => {
-      over()
-      resolve({
-        code,
-        stdout: said.stdout.replace(colours, ''),
-        stderr: said.stderr.replace(colours, ''),
-        output: said.output.replace(colours, ''),
-      })
-    })
-  })
-
-/** Only what a program needs to run: none of this process's npm_config_, CI or proxy settings. */
-const bareEnv = (home: string): NodeJS.ProcessEnv => ({
-  PATH: [dirname(process.execPath), process.env.PATH].filter(Boolean).join(delimiter),
-  HOME: home,
-  USERPROFILE: home,
-  XDG_CACHE_HOME: join(home, 'cache'),
-  XDG_CONFIG_HOME: join(home, 'config'),
-  XDG_DATA_HOME: join(home, 'data'),
-  XDG_STATE_HOME: join(home, 'state'),
-  TMPDIR: tmpdir(),
-  NO_COLOR: '1',
-})
-
-const shared = () => {
-  const key = createHash('sha256')
-    .update(JSON.stringify([specs, process.platform, process.arch]))
-    .digest('hex')
-    .slice(0, 12)
-  return join(tmpdir(), `attestry-clients-${key}`)
-}
-
-export type Clients = {
-  readonly kind: 'ready'
-  /** The folder whose node_modules holds them. */
-  readonly folder: string
-}
+export type Clients = Installed
 
 /** Installs them where that was not done before. Safe when several processes try at once. */
-export const installClients = async (): Promise<
-  Clients | { readonly kind: 'missing'; readonly reason: string }
-> => {
-  const folder = shared()
-  if (existsSync(join(folder, 'node_modules'))) return { kind: 'ready', folder }
-  const staging = await mkdtemp(`${folder}-`)
-  try {
-    const manifest = { private: true, dependencies: specs }
-    await writeFile(join(staging, 'package.json'), JSON.stringify(manifest))
-    const args =
-      'install --ignore-scripts --no-audit --no-fund --no-bin-links --no-package-lock'
-    // with the settings of this process: only they know how the registry is reached
-    const retries = {
-      npm_config_fetch_retry_mintimeout: '500',
-      npm_config_fetch_retry_maxtimeout: '2000',
-    }
-    const env = { ...process.env, ...retries }
-    const run = await runCommand('npm', args.split(' '), {
-      cwd: staging,
-      env,
-      timeout: 150_000,
-    })
-    if (run.code !== 0) {
-      const lines = run.stderr.split('\n').filter(line => line.startsWith('npm error'))
-      const why = lines.slice(0, 3).join('; ') || 'npm did not end in time'
-      return { kind: 'missing', reason: `the package managers could not be installed: ${why}` }
-    }
-    try {
-      await rename(staging, folder)
-    } catch {
-      // somebody else was quicker: theirs is the same
-      if (!existsSync(join(folder, 'node_modules'))) throw new Error(`cannot create ${folder}`)
-    }
-    return { kind: 'ready', folder }
-  } finally {
-    await rm(staging, { recursive: true, force: true })
-  }
-}
+export const installClients = (): Promise<Clients | NotInstalled> =>
+  installOnce('clients', { dependencies: specs })
 
 /** The program that a client's package brings for this platform, in `@scope/name-*`. */
 const binary = async (folder: string, scope: string, name: RegExp, path: string) => {
@@ -280,7 +159,7 @@ export type Project = {
   /** Installs what the lockfile says, from empty caches and an empty node_modules. */
   installFrozen(): Promise<Run>
   /** Any other command. */
-  run(args: readonly string[]): Promise<Run>
+  run(args: readonly string[], answers?: RunOptions['answers']): Promise<Run>
   /** Another program of the same kind, by its file, with everything else the same. */
   runScript(file: string, args: readonly string[]): Promise<Run>
   setDependencies(dependencies: Readonly<Record<string, string>>): Promise<void>
@@ -320,8 +199,17 @@ export const openProject = async (
     await writeFile(join(cwd, '.yarnrc.yml'), yarn4Settings(registry))
     await writeFile(join(cwd, 'yarn.lock'), '')
   }
-  const run = ([first, ...own]: readonly [string, ...string[]], args: readonly string[]) =>
-    runCommand(first, [...own, ...args], { cwd, env: clientEnv(client, home), timeout: 60_000 })
+  const run = (
+    [first, ...own]: readonly [string, ...string[]],
+    args: readonly string[],
+    answers?: RunOptions['answers'],
+  ) =>
+    runCommand(first, [...own, ...args], {
+      cwd,
+      env: clientEnv(client, home),
+      timeout: 60_000,
+      ...(answers && { answers }),
+    })
   return {
     cwd,
     install: () => run(command, installArgs[client].any),
@@ -333,7 +221,7 @@ export const openProject = async (
       }
       return run(command, installArgs[client].frozen)
     },
-    run: args => run(command, args),
+    run: (args, answers) => run(command, args, answers),
     runScript: (file, args) => run([process.execPath, file], args),
     setDependencies,
     installed: () => installedIn(cwd),

@@ -1,0 +1,198 @@
+/**
+ * A private registry behind Attestry: everything people do with it gives the same results as at the
+ * registry itself. One verdaccio is asked directly, another one through Attestry, by the same story.
+ */
+import { appendFile, mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import {
+  installClients,
+  openProject,
+  type ClientName,
+  type Project,
+} from '../support/clients.ts'
+import type { Json } from '../support/json.ts'
+import { localSigstore } from '../support/local-sigstore.ts'
+import { startProxy } from '../support/proxy.ts'
+import { startRegistry } from '../support/registry.ts'
+import { installVerdaccio, startVerdaccio } from '../support/verdaccio.ts'
+
+type Step = { readonly step: string; readonly code: number | null; readonly output: string }
+
+const [clients, verdaccio] = [await installClients(), await installVerdaccio()]
+const missing = [clients, verdaccio].find(({ kind }) => kind === 'missing')
+
+const password = 'correct horse battery staple'
+const login = (name: string) =>
+  [
+    [/Username:$/, name],
+    [/Password:$/, password],
+  ] as const
+
+/** What differs between two places, and between two moments. */
+const plain = (text: string, url: string) =>
+  text
+    .replaceAll(url, 'REGISTRY/')
+    .replaceAll(url.slice(0, -1), 'REGISTRY')
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
+    .replaceAll(/\b(a few|an?|\d+) (milli)?seconds? ago\b|\bjust now\b/g, 'AGO')
+    .replaceAll(/\b[\d.]+m?s\b/g, 'TIME')
+    .replaceAll(/[^\s"']*_logs[^\s"']*/g, 'LOG')
+    // verdaccio has no audits by itself, Attestry always has
+    .replace(/, and audited \d+ packages/, '')
+    .replace(/found 0 vulnerabilities\s*/, '')
+    // each says in its own words that something is not there
+    .replaceAll(/^(npm error 404) .* - GET .*$/gm, '$1 NOT FOUND')
+    .trim()
+
+/** What anybody does with a private registry; each step is told by its exit code and output. */
+const story = async (client: ClientName, url: string): Promise<readonly Step[]> => {
+  if (clients.kind === 'missing') throw new Error(clients.reason)
+  const steps: Step[] = []
+  const open = async (dependencies: Record<string, string> = {}): Promise<Project> => {
+    const project = await openProject(clients, client, url, dependencies)
+    await writeFile(join(project.cwd, '.npmrc'), `registry=${url}\nfund=false\n`)
+    return project
+  }
+  const work = await open()
+  const tell = async (step: string, run: ReturnType<Project['run']>) => {
+    const { code, output } = await run
+    steps.push({ step, code, output: plain(output, url) })
+  }
+  const npm = (...args: string[]) =>
+    tell(args.join(' ').replaceAll(work.cwd, '.'), work.run(args))
+  const pack = async (name: string, version: string, size = 0) => {
+    const folder = join(work.cwd, `pack-${version}`)
+    await mkdir(folder, { recursive: true })
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ name, version }))
+    await writeFile(join(folder, 'index.js'), `module.exports = ${JSON.stringify(version)}\n`)
+    // grows little when packed, much as text
+    if (size > 0)
+      await writeFile(join(folder, 'data.txt'), '0123456789abcdef'.repeat(size / 16))
+    return folder
+  }
+
+  await npm('whoami')
+  await npm('publish', await pack('@acme/lib', '0.9.0'))
+  await tell('login', work.run(['login', '--auth-type=legacy'], login('ana')))
+  await npm('whoami')
+  await npm('publish', await pack('@acme/lib', '1.0.0'))
+  await npm('view', '@acme/lib', 'versions', 'dist-tags', '--json')
+  await npm('publish', await pack('@acme/lib', '1.1.0', 8_000_000))
+  await npm('publish', await pack('@acme/lib', '1.1.0'))
+  await npm('publish', '--tag', 'next', await pack('@acme/lib', '2.0.0-rc.1'))
+  await npm('dist-tag', 'ls', '@acme/lib')
+  await npm('dist-tag', 'add', '@acme/lib@1.0.0', 'stable')
+  await npm('dist-tag', 'rm', '@acme/lib', 'next')
+  await npm('dist-tag', 'ls', '@acme/lib')
+  await npm('deprecate', '@acme/lib@1.0.0', 'use 1.1.0')
+  await npm('view', '@acme/lib@1.0.0', 'name', 'version', 'deprecated', 'dist.shasum')
+  const document = (await (await fetch(`${url}@acme%2flib`)).json()) as Json
+  const versions = Object.entries(document['versions'] as Json).map(([version, manifest]) => {
+    const { dist, deprecated, _npmUser } = manifest as Json
+    return [version, dist.integrity, dist.shasum, dist.tarball, deprecated, _npmUser]
+  })
+  const shown = JSON.stringify([versions, document['dist-tags']])
+  steps.push({ step: 'packument', code: 0, output: plain(shown, url) })
+  await npm('search', '@acme/lib', '--json', '--searchstaleness=0')
+  await npm('search', 'nothing-of-the-kind')
+  await npm('ping')
+
+  const project = await open({ '@acme/lib': '^1.0.0' })
+  await tell('install', project.install())
+  steps.push({ step: 'installed', code: 0, output: (await project.installed()).join(' ') })
+  await tell('frozen', project.installFrozen())
+
+  await npm('unpublish', '@acme/lib@1.1.0')
+  await npm('view', '@acme/lib', 'versions', 'dist-tags', '--json')
+  await tell('install unpublished', project.run(['install', '@acme/lib@1.1.0']))
+  await npm('unpublish', '@acme/lib', '--force')
+  await npm('view', '@acme/lib')
+  await npm('logout')
+  await npm('whoami')
+  await Promise.all([work.remove(), project.remove()])
+  return steps
+}
+
+if (missing?.kind === 'missing' || clients.kind === 'missing' || verdaccio.kind === 'missing') {
+  t.plan(0, missing?.kind === 'missing' ? missing.reason : 'something is not installed')
+} else {
+  const sigstore = await localSigstore()
+  const open1 = await startRegistry({ sigstore })
+  const [direct, behind] = await Promise.all([
+    startVerdaccio(verdaccio.folder),
+    startVerdaccio(verdaccio.folder),
+  ])
+  const proxy = await startProxy({
+    upstream: open1.url,
+    trustedRoot: sigstore.trustedRoot,
+    registryKeys: sigstore.registryKeys(),
+    upstreams: [
+      `acme: { url: "${behind.url}", registryKeys: none, packages: ['@acme/*'], passThrough: write, clientCredentials: forward }`,
+    ],
+  })
+  t.teardown(async () => {
+    await proxy.close()
+    await Promise.all([direct.close(), behind.close(), open1.close(), sigstore.close()])
+  })
+
+  t.test('npm, directly and through Attestry', async t => {
+    const [wanted, found] = await Promise.all([
+      story('npm12', direct.url),
+      story('npm12', proxy.url),
+    ])
+    t.ok(wanted.length > 25)
+    for (const [i, step] of wanted.entries()) t.strictSame(found[i], step, step.step)
+    const codes = Object.fromEntries(wanted.map(({ step, code }) => [step, code]))
+    t.match(codes, { login: 0, install: 0, frozen: 0, installed: 0, ping: 0 })
+    t.notMatch(open1.requests.map(({ path }) => path).join(), 'acme')
+  })
+
+  t.test('other clients publish through Attestry as well', async t => {
+    const user = await fetch(`${proxy.url}-/user/org.couchdb.user:bo`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'bo', password }),
+    })
+    t.equal(user.status, 201)
+    const { token } = (await user.json()) as { token: string }
+    const host = proxy.url.replace('http:', '')
+    const commands = {
+      npm11: ['publish'],
+      pnpm10: ['publish', '--no-git-checks'],
+      pnpm11: ['publish', '--no-git-checks'],
+      pnpm12: ['publish', '--no-git-checks'],
+      yarn1: ['publish', '--non-interactive', '--no-git-tag-version'],
+      yarn4: ['npm', 'publish'],
+      bun: ['publish'],
+    } as const
+    for (const [client, command] of Object.entries(commands)) {
+      const name = `@acme/by-${client}`
+      const project = await openProject(clients, client as ClientName, proxy.url)
+      t.teardown(() => project.remove())
+      const { cwd } = project
+      await writeFile(
+        join(cwd, 'package.json'),
+        JSON.stringify({ name, version: '1.0.0', license: 'MIT' }),
+      )
+      await writeFile(
+        join(cwd, '.npmrc'),
+        `registry=${proxy.url}\n${host}:_authToken=${token}\nalways-auth=true\n`,
+      )
+      if (client === 'yarn4')
+        await appendFile(
+          join(cwd, '.yarnrc.yml'),
+          `npmPublishRegistry: ${proxy.url}\nnpmAuthToken: ${token}\n`,
+        )
+      if (client === 'yarn4') await project.install()
+      const published = await project.run(command)
+      t.equal(published.code, 0, `${client}: ${published.output}`)
+      const there = await fetch(`${behind.url}@acme%2fby-${client}`)
+      t.match(await there.json(), { versions: { '1.0.0': { name } } }, client)
+      t.equal(
+        (await fetch(`${proxy.url}@acme/by-${client}/-/by-${client}-1.0.0.tgz`)).status,
+        200,
+      )
+    }
+  })
+}
