@@ -133,8 +133,8 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     get policyDigest() {
       return policyDigest(policies())
     },
-    packument: async (name, form) => {
-      const served = await views.packument(name, form)
+    packument: async (name, form, hinting) => {
+      const served = await views.packument(name, form, hinting)
       verifyAhead(served.standing)
       return served
     },

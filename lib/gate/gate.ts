@@ -79,7 +79,8 @@ export type GateOptions = {
 export type Gate = {
   readonly publicUrl: string
   readonly policyDigest: string
-  readonly packument: (name: string, form: Form) => Promise<ServedPackument>
+  /** `hinting`: the client is one that is told of refusals in dist-tags (pnpm). */
+  readonly packument: (name: string, form: Form, hinting?: boolean) => Promise<ServedPackument>
   /** One version's manifest, by version or dist-tag. Throws ENOTFOUND; a refused one gives its verdict. */
   readonly manifest: (
     name: string,

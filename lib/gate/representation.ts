@@ -121,6 +121,32 @@ const restrictionsOf = (
   }
 }
 
+/** Hints beyond this many are left out; the newest refusals come first. */
+const HINTS = 5
+const MAX_HINT = 400
+
+/**
+ * Dist-tags that say why the version they name is not there. pnpm lists all dist-tags when it finds
+ * no matching version, and shows nothing else of a refusal; no other client may see them.
+ */
+const hintsOf = (
+  name: string,
+  refused: ReadonlyMap<string, Verdict>,
+  addresses: Addresses,
+): DistTags =>
+  Object.fromEntries(
+    [...refused]
+      .toReversed()
+      .slice(0, HINTS)
+      .map(([version, verdict]) => {
+        const see = `See ${whyUrl(addresses, name, version)}`
+        const why = reasonsText(verdict).replace(/[^\x20-\x7e]+/g, ' ')
+        const room = MAX_HINT - see.length
+        const text = why.length > room ? `${why.slice(0, room - 3)}...` : why
+        return [`REFUSED ${text} ${see}`, version] as const
+      }),
+  )
+
 /** Takes text piece by piece; hashes and compresses on the way. */
 const openSink = () => {
   const hash = createHash('sha256')
@@ -160,13 +186,14 @@ export const buildRepresentation = async (
   packument: Packument,
   standing: Standing,
   form: Form,
-  addresses: Addresses,
+  { hints = false, ...addresses }: Addresses & { readonly hints?: boolean },
 ): Promise<Representation> => {
   const { index, refused } = standing
   const { name } = index
   const { text, top, versions } = packument
   const shown = new Set([...versions.keys()].filter(version => !refused.has(version)))
   const distTags = repointDistTags(index.distTags, shown)
+  const hinted = hints ? hintsOf(name, refused, addresses) : {}
   const timeSlice = top.get('time')
   const time = timeSlice ? manifestAt(text, timeSlice, name) : {}
   const modified = typeof time['modified'] === 'string' ? time['modified'] : undefined
@@ -195,7 +222,7 @@ export const buildRepresentation = async (
   for (const [key, slice] of top) {
     if (TOP_DROPPED.has(key) || (form === 'abbreviated' && !TOP_ABBREVIATED.has(key))) continue
     if (key === 'versions') await writeVersions()
-    else if (key === 'dist-tags') await member(key, JSON.stringify(distTags))
+    else if (key === 'dist-tags') await member(key, JSON.stringify({ ...distTags, ...hinted }))
     else if (key === 'time') {
       const kept = Object.entries(time).filter(([version]) => !refused.has(version))
       await member(key, JSON.stringify(Object.fromEntries(kept)))

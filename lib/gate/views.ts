@@ -31,6 +31,8 @@ export type ServedPackument = {
   readonly stale: boolean
 }
 
+const variantOf = (form: Form, hints: boolean) => (hints ? `${form}+hints` : form)
+
 export const openViews = ({
   packages,
   judges,
@@ -59,12 +61,16 @@ export const openViews = ({
     return made
   }
 
-  const represent = async (index: PackageIndex, form: Form): Promise<Representation> => {
+  const represent = async (
+    index: PackageIndex,
+    form: Form,
+    hints: boolean,
+  ): Promise<Representation> => {
     const { value: standing, epoch } = await standingOf(index)
     const packument = await packages.packument(index)
-    const value = await buildRepresentation(packument, standing, form, { publicUrl })
+    const value = await buildRepresentation(packument, standing, form, { publicUrl, hints })
     const made = { value, epoch, raw: index.raw, until: standing.changesAt }
-    finished.set(`${key} ${form} ${index.name}`, made)
+    finished.set(`${key} ${variantOf(form, hints)} ${index.name}`, made)
     return value
   }
 
@@ -75,15 +81,18 @@ export const openViews = ({
     /** Every version of a package as it is at hand judged by what is known now. */
     judged: async (index: PackageIndex): Promise<Standing> => (await standingOf(index)).value,
 
-    packument: async (name: string, form: Form): Promise<ServedPackument> => {
+    /** `hinting`: for a client that is told of refusals in dist-tags. */
+    packument: async (name: string, form: Form, hinting = false): Promise<ServedPackument> => {
       const index = await packages.get(name)
-      const have = finished.get(`${key} ${form} ${name}`)
       const { value: standing } = await standingOf(index)
+      const hints = hinting && standing.refused.size > 0
+      const variant = variantOf(form, hints)
+      const have = finished.get(`${key} ${variant} ${name}`)
       const fits = have && current(have, index) && now().getTime() < have.until
       const representation = fits
         ? have.value
-        : await building(`${form} ${name} ${index.raw} ${epochs.of(name)}`, () =>
-            represent(index, form),
+        : await building(`${variant} ${name} ${index.raw} ${epochs.of(name)}`, () =>
+            represent(index, form, hints),
           )
       return { standing, representation, stale: index.stale }
     },

@@ -33,7 +33,8 @@ const takesGzip = (ctx: Context) => ctx.acceptsEncodings('gzip', 'identity') ===
 
 export const sendPackument = async (ctx: Context, gate: Gate, name: string) => {
   const form = formOf(ctx.get('accept'))
-  const { standing, representation, stale } = await gate.packument(name, form)
+  const hinting = ctx.get('user-agent').startsWith('pnpm/')
+  const { standing, representation, stale } = await gate.packument(name, form, hinting)
   const { refused, index } = standing
   const [first] = [...refused.values()].toReversed()
   if (first && representation.shown === 0) {
@@ -41,6 +42,8 @@ export const sendPackument = async (ctx: Context, gate: Gate, name: string) => {
     return sendAnswer(ctx, refusalAnswer(first, whyUrl(gate, name, first.package.version)))
   }
   ctx.vary('accept, accept-encoding')
+  // pnpm's dist-tags name what is not there; a cache in between must not give them to others
+  if (refused.size > 0) ctx.vary('user-agent')
   ctx.set('etag', representation.etag)
   ctx.set('cache-control', FRESH)
   if (representation.modified) {

@@ -44,17 +44,17 @@ const shown: Readonly<Record<ClientName, Shown>> = {
   npm11: { hidden: /NO_PROVENANCE/, tarball: /WRONG_SUBJECT/, locked: /DENIED/ },
   npm12: { hidden: /NO_PROVENANCE/, tarball: /WRONG_SUBJECT/, locked: /DENIED/ },
   pnpm10: {
-    hidden: /ERR_PNPM_NO_MATCHING_VERSION/,
+    hidden: /ERR_PNPM_NO_MATCHING_VERSION[^]*REFUSED NO_PROVENANCE/,
     tarball: /ERR_PNPM_FETCH_403[^]*Refused by policy/,
     locked: /ERR_PNPM_FETCH_403[^]*Refused by policy/,
   },
   pnpm11: {
-    hidden: /ERR_PNPM_NO_MATCHING_VERSION/,
+    hidden: /ERR_PNPM_NO_MATCHING_VERSION[^]*REFUSED NO_PROVENANCE/,
     tarball: /ERR_PNPM_FETCH_403[^]*Refused by policy/,
     locked: /ERR_PNPM_(MINIMUM_RELEASE_AGE_VIOLATION|FETCH_403)/,
   },
   pnpm12: {
-    hidden: /ERR_PNPM_NO_MATCHING_VERSION/,
+    hidden: /ERR_PNPM_NO_MATCHING_VERSION[^]*REFUSED NO_PROVENANCE/,
     tarball: /ERR_PNPM_TARBALL_[A-Z_]+[^]*403/,
     locked: /ERR_PNPM_(MINIMUM_RELEASE_AGE_VIOLATION|TARBALL_[A-Z_]+)/,
   },

@@ -166,6 +166,13 @@ t.test('an honest package', async t => {
   })
 })
 
+const denying = `version: 1
+rules:
+  - name: a bad release
+    packages: ['told@1.1.0']
+    deny: { reason: it steals tokens }
+`
+
 t.test('packages that are refused, each for its own reason', async t => {
   const { get, json } = await openProxy(t)
   const publish = async (name: string, version: string, options: Json = {}) =>
@@ -282,6 +289,44 @@ t.test('packages that are refused, each for its own reason', async t => {
     t.equal(response.status, 403)
     const body = (await response.json()) as Json
     t.match(body['reasons'], [{ code: 'INTEGRITY_MISMATCH', wanted: first.integrity }])
+  })
+
+  t.test('pnpm is told in a dist-tag, and nobody else', async t => {
+    const { get, proxy } = await openProxy(t, { policies: [denying] })
+    await registry.publish({ name: 'told', version: '1.0.0' })
+    await registry.publish({ name: 'told', version: '1.1.0' })
+    const tags = async (agent: string, path = '/told') => {
+      const answer = await get(path, { headers: { 'user-agent': agent } })
+      const { 'dist-tags': found, versions } = (await answer.json()) as Json
+      t.same(Object.keys(versions as Json), ['1.0.0'])
+      return {
+        tags: found as Json,
+        etag: answer.headers.get('etag'),
+        vary: answer.headers.get('vary'),
+      }
+    }
+    const [npm, pnpm] = [await tags('npm/12.2.0 node/v24'), await tags('pnpm/12.0.0 npm/?')]
+    t.same(npm.tags, { latest: '1.0.0' })
+    const { latest, ...hints } = pnpm.tags
+    t.equal(latest, '1.0.0')
+    t.same(Object.values(hints), ['1.1.0'])
+    t.match(Object.keys(hints)[0], /^REFUSED DENIED: it steals tokens\. See http/)
+    t.ok(Object.keys(hints)[0]?.includes(`${proxy.url}-/attestry/why/told@1.1.0`))
+    t.not(npm.etag, pnpm.etag)
+    t.match(npm.vary, /user-agent/)
+    t.same((await tags('yarn/1.22 npm/? pnpm/no')).tags, { latest: '1.0.0' })
+    await registry.publish({ name: 'clean', version: '1.0.0' })
+    const [a, b] = [
+      await get('/clean'),
+      await get('/clean', { headers: { 'user-agent': 'pnpm/1' } }),
+    ]
+    t.equal(
+      a.headers.get('etag'),
+      b.headers.get('etag'),
+      'where nothing is refused it is the same',
+    )
+    t.notMatch(a.headers.get('vary'), /user-agent/)
+    t.same(await (await get('/-/package/told/dist-tags')).json(), { latest: '1.0.0' })
   })
 
   t.test('why, as JSON and as a page', async t => {
