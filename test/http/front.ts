@@ -14,11 +14,18 @@ export type Front = { readonly port: number; close(): Promise<void> }
 export const startFront = async (options: {
   readonly to: () => number
   readonly strip?: string
+  /** What does not begin with this is somebody else's: 404. */
+  readonly only?: string
   readonly headers?: Readonly<Record<string, string>>
 }): Promise<Front> => {
-  const { to, strip, headers } = options
+  const { to, strip, only = '/', headers } = options
   const server = createServer((request, response) => {
     const url = request.url ?? '/'
+    if (!url.startsWith(only)) {
+      request.resume()
+      response.writeHead(404).end()
+      return
+    }
     const path =
       strip !== undefined && url.startsWith(strip) ? `/${url.slice(strip.length)}` : url
     const out = ask(
