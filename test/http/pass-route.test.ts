@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { isAttestryError } from '../../lib/errors.ts'
 import { routeOf } from '../../lib/http/route.ts'
@@ -181,4 +182,32 @@ t.test('a path is what it says, and leads nowhere else', async t => {
     const route = routeOf(target, 'PUT')
     t.equal('path' in route && route.path, path, 'what was encoded stays so')
   }
+})
+
+t.test('docs/endpoints.md says what is done with each address', async t => {
+  const page = readFileSync(new URL('../../docs/endpoints.md', import.meta.url), 'utf8')
+  const rows = Array.from(
+    page.matchAll(/^\| `([A-Z]+) (\/\S*)` +\| (\w+) +\|/gm),
+    ([, method = '', path = '', kind = '']) => ({ method, path, kind }),
+  )
+  t.ok(rows.length > 50)
+  const filled = (path: string) =>
+    path
+      .replace(':pkg', '@acme%2fa')
+      .replace(':id', path.includes('attestations') ? '@acme%2fa@1.0.0' : 'a1')
+      .replace(':version', '1.0.0')
+      .replace(':file', 'a-1.0.0.tgz')
+      .replaceAll(/:([a-z]+)/g, '$1')
+  const classOf = (route: ReturnType<typeof routeOf>) => {
+    if (!('method' in route)) {
+      const here = ['advisories', 'audits', 'search', 'ping']
+      return route.kind === 'unknown' ? 'no' : here.includes(route.kind) ? 'here' : 'served'
+    }
+    return route.owner.kind === 'account' ? 'account' : route.access
+  }
+  for (const { method, path, kind } of rows)
+    t.equal(classOf(routeOf(filled(path), method)), kind, `${method} ${path}`)
+  const told = new Set(rows.map(({ method, path }) => routeOf(filled(path), method).kind))
+  for (const [method, target, kind] of cases)
+    t.ok(told.has(kind as 'publish'), `${method} ${target}: ${kind} is told of`)
 })
