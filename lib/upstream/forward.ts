@@ -110,7 +110,8 @@ export const openForward = (options: ForwardOptions): Upstream['forward'] => {
     const signal = request.signal
       ? AbortSignal.any([deadline.signal, request.signal])
       : deadline.signal
-    const told = { upstream, url }
+    // a token that is revoked stands in the address, and errors tell addresses
+    const told = { upstream, url: request.path.startsWith('-/user/token/') ? base : url }
     const tooLarge = () =>
       upstreamError('EUPSTREAMSIZE', told, `more than ${bytes} bytes; the limit is ${key}`, {
         limit: bytes,

@@ -3,6 +3,7 @@
  * differs; the patterns say what its users get to see at least.
  */
 import t from 'tap'
+import type { RequestRecord } from '../../lib/http/app.ts'
 import {
   clientNames,
   installClients,
@@ -82,8 +83,16 @@ if (clients.kind === 'missing') {
 } else {
   const sigstore = await localSigstore()
   const registry = await startRegistry({ sigstore })
+  /** What was refused of which tarball; a client that asks again and again makes its user wait. */
+  let refusals = 0
+  const observer = {
+    onRequest: ({ route, status }: RequestRecord) => {
+      if (route === 'tarball' && status === 403) refusals++
+    },
+  }
   const open = (more: string) =>
     startProxy({
+      observer,
       upstream: registry.url,
       trustedRoot: sigstore.trustedRoot,
       registryKeys: sigstore.registryKeys(),
@@ -159,8 +168,14 @@ if (clients.kind === 'missing') {
 
       t.test('a version that turns out forged when it is asked for', async t => {
         const forged = await project({ [`forged-${client}`]: '1.0.0' })
+        refusals = 0
         const run = await forged.install()
         t.not(run.code, 0)
+        // deno asks four times, quickly
+        t.ok(
+          refusals >= 1 && refusals <= (client === 'deno' ? 4 : 1),
+          `asked ${refusals} times`,
+        )
         t.match(run.output, shown[client].tarball)
         t.same(await forged.installed(), [])
       })

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { request as httpRequest } from 'node:http'
+import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import type { Json } from '../support/json.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
@@ -8,6 +9,9 @@ import { startRecorder, type Recorder } from '../support/recorder.ts'
 
 const sigstore = await localSigstore()
 t.teardown(() => sigstore.close())
+
+/** Everything the servers of this file tell of themselves, for log and metrics. */
+const said: string[] = []
 
 const recorder = async (t: Test, prefix?: string) => {
   const made = await startRecorder(prefix)
@@ -34,8 +38,16 @@ const open = async (
   terms: readonly string[] = [],
   options: Partial<ProxyOptions> = {},
 ) => {
+  const tell = (...what: unknown[]) => void said.push(inspect(what, { depth: 9 }))
   const proxy = await startProxy({
     upstream: upstream.url,
+    observer: {
+      onRequest: tell,
+      onUpstream: tell,
+      onVerdict: tell,
+      onError: tell,
+      onStale: tell,
+    },
     trustedRoot: sigstore.trustedRoot,
     registryKeys: 'none',
     upstreamSettings: ['token: OWN-TOKEN', 'retries: 0', ...terms],
@@ -179,6 +191,13 @@ t.test('a package is published', async t => {
     t.same(await answer.json(), { error: 'OTP required' })
   })
 
+  t.test('an upstream may take its time to take a package in', async t => {
+    const hasty = await open(t, upstream, [...forward, 'timeout: 100ms'])
+    upstream.on(/^(PUT|GET) \/slow/, { status: 201, delay: 500 })
+    t.equal((await hasty.ask('PUT', '/slow', { body: '{}' })).status, 201)
+    t.equal((await hasty.ask('GET', '/slow')).status, 504, 'to answer a question it may not')
+  })
+
   t.test('too large a package', async t => {
     const small = await open(t, upstream, write, { settings: 'limits: { publish: 1MiB }' })
     const before = upstream.seen.length
@@ -266,6 +285,13 @@ t.test('login', async t => {
   t.same(await json('GET', '/-/whoami', { headers: theirs }), { username: 'ana' })
   t.equal((await ask('DELETE', '/-/user/token/OLD', { headers: theirs })).status, 404)
   t.equal(upstream.asked().at(-1), 'DELETE /npm/-/user/token/OLD')
+
+  const gone = await startRecorder()
+  await gone.close()
+  const nobody = await open(t, gone, forward)
+  const failed = await nobody.ask('DELETE', '/-/user/token/SECRET', { headers: theirs })
+  t.equal(failed.status, 503)
+  t.notMatch(await failed.text(), 'SECRET', 'the token is in the address')
 
   upstream.on(/^DELETE/, {
     status: 401,
@@ -367,4 +393,9 @@ t.test('each upstream its own', async t => {
       t.equal(nobody.status, 404)
     },
   )
+})
+
+t.test('of all that nothing is told that a log must not have', async t => {
+  t.ok(said.length > 100)
+  t.notMatch(said.join('\n'), /CLIENT-TOKEN|424242|OWN-TOKEN|ACME-TOKEN|SECRET|\/OLD/)
 })

@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openAttestry, type Attestry } from '../../lib/attestry.ts'
+import { openAttestry, type Attestry, type Observer } from '../../lib/attestry.ts'
 import { loadSettings } from '../../lib/config/settings.ts'
 
 export type ProxyOptions = {
@@ -23,6 +23,7 @@ export type ProxyOptions = {
   /** A store to go on with; else one that goes with the proxy. */
   readonly storage?: string
   readonly now?: () => Date
+  readonly observer?: Observer
 }
 
 export type Proxy = Attestry & { readonly folder: string }
@@ -78,6 +79,7 @@ export const startProxy = async (options: ProxyOptions): Promise<Proxy> => {
   const attestry = await openAttestry({
     settings,
     ...(options.now && { now: options.now }),
+    ...(options.observer && { observer: options.observer }),
   }).catch(async (error: unknown) => {
     await remove()
     throw error

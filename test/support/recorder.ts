@@ -13,6 +13,8 @@ export type Recorded = {
 export type RecorderAnswer = {
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
+  /** Milliseconds before it. */
+  readonly delay?: number
   /** A text or bytes as they are, anything else as JSON. */
   readonly body?: unknown
 }
@@ -55,10 +57,15 @@ export const startRecorder = async (prefix = '/'): Promise<Recorder> => {
         status = 200,
         headers = {},
         body,
+        delay = 0,
       } = typeof found === 'function' ? found(recorded) : (found ?? { status: 404, body: {} })
       const bytes =
         typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body ?? {})
-      response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(bytes)
+      setTimeout(() => {
+        response
+          .writeHead(status, { 'content-type': 'application/json', ...headers })
+          .end(bytes)
+      }, delay)
     })
   })
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
