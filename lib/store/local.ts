@@ -14,6 +14,8 @@ import { checkStamp } from './format-stamp.ts'
 import { openGroupWriter } from './group-writer.ts'
 import { startHousekeeping } from './housekeeping.ts'
 import { openLocalBlobs } from './local-blobs.ts'
+import { openLocalChanges } from './local-changes.ts'
+import { openLocalLeases } from './local-leases.ts'
 import { openRecords } from './records.ts'
 import { repairIndex } from './repair.ts'
 import type { Lifetime } from './store-error.ts'
@@ -118,7 +120,12 @@ export const openLocalStore = async ({
   const stopping = () => lifetime.closed
   const database = await openDatabase(join(root, 'store.sqlite'), inner, { now, log })
 
-  const index = await openBlobIndex(database, now).catch(async (error: unknown) => {
+  const writer = openGroupWriter(database, lifetime)
+  const [index, changes, leases] = await Promise.all([
+    openBlobIndex(database, now),
+    openLocalChanges(database, writer, lifetime, log),
+    openLocalLeases(database, lifetime, log),
+  ]).catch(async (error: unknown) => {
     await database.close()
     throw error
   })
@@ -148,13 +155,14 @@ export const openLocalStore = async ({
     clearLeftovers: () => temporary.clear(),
     log,
   })
-  const writer = openGroupWriter(database, lifetime)
 
   const closeAll = async (): Promise<void> => {
     lifetime.closed = true
     await blobs.abortStaged()
+    await changes.stop()
     await housekeeping.stop()
     await writer.drained()
+    await leases.stop()
     await index.flushTouches().catch((error: unknown) => {
       log({ event: 'background-failed', job: 'touches', detail: messageOf(error) })
     })
@@ -167,6 +175,8 @@ export const openLocalStore = async ({
     blobs,
     records: openRecords(database, writer, lifetime, log),
     audit: openAuditLog(database, writer, lifetime, log),
+    changes,
+    leases,
     collect: async () => {
       assertOpen(lifetime)
       try {

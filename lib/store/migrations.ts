@@ -47,6 +47,23 @@ export const migrations: readonly string[] = [
 
   CREATE TABLE checks (one INTEGER PRIMARY KEY CHECK (one = 1), at TEXT NOT NULL) STRICT;
   `,
+  `
+  -- What processes tell each other; only the newest are kept. A number is never used twice.
+  CREATE TABLE changes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    origin TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    key TEXT NOT NULL
+  ) STRICT;
+
+  -- Who works on what, and until when (milliseconds since 1970) if nothing more is heard.
+  CREATE TABLE leases (
+    key TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    expires INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX leases_by_holder ON leases (holder);
+  `,
 ]
 
 /** "ATST": tells our databases from other people's (PRAGMA application_id). */

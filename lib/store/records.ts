@@ -66,6 +66,9 @@ export const openRecords = (
      ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value`,
   )
   const insert = database.prepare('INSERT INTO records VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+  const update = database.prepare(
+    'UPDATE records SET value = ? WHERE collection = ? AND key = ? AND value = ?',
+  )
   const remove = database.prepare('DELETE FROM records WHERE collection = ? AND key = ?')
   const removeValue = database.prepare(
     'DELETE FROM records WHERE collection = ? AND key = ? AND value = ?',
@@ -140,6 +143,28 @@ export const openRecords = (
         // A damaged row counts as absent; it goes only if it is still the one we saw.
         await writer.write(0, () => removeValue.run(collection, key, stored))
       }
+    },
+
+    swap: async <T>(collection: string, key: string, before: T | undefined, after: T) => {
+      checkCall(collection, key)
+      const text = textOf(collection, key, after)
+      // what JSON.parse read, JSON.stringify writes again as it was
+      const was = before === undefined ? undefined : textOf(collection, key, before)
+      const written = await writer.write(text.length, () =>
+        was === undefined
+          ? insert.run(collection, key, text)
+          : update.run(text, collection, key, was),
+      )
+      if (Number(written.changes) > 0) return true
+      const row = await database.read('read a record', () => select.get(collection, key))
+      const stored = row?.['value']
+      const damaged = typeof stored === 'string' && !parse(collection, key, stored)
+      // a damaged row counts as absent
+      if (was !== undefined || !damaged) return false
+      const { changes } = await writer.write(text.length, () =>
+        update.run(text, collection, key, stored),
+      )
+      return Number(changes) > 0
     },
 
     delete: async (collection, key) => {

@@ -1,6 +1,6 @@
 /**
  * What a store is. The embedded store (node:sqlite and files) and a distributed one (S3 and
- * PostgreSQL) implement the same three interfaces; test/contract/ holds one suite for both.
+ * PostgreSQL) implement the same interfaces; test/contract/ holds one suite for both.
  */
 import type { Readable } from 'node:stream'
 import type { AuditEntry, Integrity } from '../types.ts'
@@ -53,6 +53,11 @@ export interface Records {
   put(collection: string, key: string, value: unknown): Promise<void>
   /** Stores `value` unless the key is taken; returns what is stored afterwards. */
   putIfAbsent<T>(collection: string, key: string, value: T): Promise<T>
+  /**
+   * Stores `after` if the value is still `before`, as `get` gave it (`undefined`: there is none);
+   * false, and nothing stored, when somebody else was quicker.
+   */
+  swap<T>(collection: string, key: string, before: T | undefined, after: T): Promise<boolean>
   delete(collection: string, key: string): Promise<boolean>
   /** Entries whose key starts with `prefix`, by key. */
   list<T>(collection: string, prefix?: string): AsyncIterable<readonly [key: string, value: T]>
@@ -72,10 +77,56 @@ export interface AuditLog {
   }): AsyncIterable<StoredAuditEntry>
 }
 
+/** What changed. A reader ignores topics it does not know: a newer version may have published them. */
+export type Change = {
+  readonly topic:
+    /** A package's stored revision is another now; `key` is its name. */
+    | 'package'
+    /** Somebody changed the package at its upstream, through us: what is stored is old. */
+    | 'expired'
+    /** Facts about versions of a package; `key` is its name. */
+    | 'evidence'
+    | 'policy'
+    | 'trust'
+    | 'token'
+    | 'vouch'
+  readonly key: string
+}
+
+/**
+ * Tells the other processes and machines on the same store what changed, within a second while all
+ * is well. Best effort: correctness rests on what is read from the store, and this only tells when
+ * to read again. A reader that may have missed something is told to `resync`: to take everything
+ * it remembers of the store for old.
+ */
+export interface Changes {
+  /** Resolves when the others can learn of it. Not told to listeners of this store itself. */
+  publish(change: Change): Promise<void>
+  /** Until the returned function is called. Listeners are quick and do not throw. */
+  subscribe(listener: (news: Change | 'resync') => void): () => void
+}
+
+/** One at a time over all processes and machines on the same store. */
+export interface Leases {
+  /**
+   * Runs `work` while nobody else runs any under `key`, after at most `wait` milliseconds; when
+   * that was not enough, `work` is not run. The lease is freed when `work` ends and, within
+   * seconds, when its process dies. Two may run after all when the store loses sight of a holder:
+   * what must never happen twice rests on `putIfAbsent` and `swap`, not on this. Not re-entrant.
+   */
+  run<T>(
+    key: string,
+    work: () => Promise<T>,
+    options: { readonly wait: number },
+  ): Promise<{ readonly ran: true; readonly value: T } | { readonly ran: false }>
+}
+
 export interface Store {
   readonly blobs: Blobs
   readonly records: Records
   readonly audit: AuditLog
+  readonly changes: Changes
+  readonly leases: Leases
   /** Brings the blobs under the size limit, least recently used first, and clears leftovers. */
   collect(): Promise<{ readonly removed: number; readonly freed: number }>
   /** Cheap: can it read and write? Throws ESTORE when not. */

@@ -1,34 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FileSystem } from './file-system.ts'
 import { unlessMissing, unlinkIfThere } from './file-system.ts'
-import { systemCode } from './store-error.ts'
+import { isAlive, pidNamespace } from './process-mark.ts'
 
 /** Nothing is staged for longer: downloads have timeouts of minutes. */
 const ageMax = 60 * 60 * 1000
-
-/**
- * Where process numbers mean something: two containers on one volume may both be process 7. Empty
- * where there are no namespaces.
- */
-const namespace = (): string => {
-  try {
-    return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? ''
-  } catch {
-    return ''
-  }
-}
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: it is there, and somebody else's.
-    return systemCode(error) !== 'ESRCH'
-  }
-}
 
 export type TemporaryFiles = {
   /** A path nobody uses, `<pid namespace>-<pid>-<random>`. */
@@ -42,7 +19,7 @@ export type TemporaryFiles = {
  * moves them, and named for their process, so that the next one knows which are nobody's.
  */
 export const temporaryFiles = (fs: FileSystem, directory: string): TemporaryFiles => {
-  const here = namespace()
+  const here = pidNamespace()
   const mine = `${here}-${process.pid}`
 
   const isLeftover = async (name: string): Promise<boolean> => {

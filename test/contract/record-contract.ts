@@ -39,6 +39,37 @@ export const recordContract = (t: Test, open: OpenStore) => {
     t.equal(await first.records.putIfAbsent<unknown>('pin', 'null', 1), null)
   })
 
+  t.test('swap: no change is lost', async t => {
+    const space = randomBytes(6).toString('hex')
+    const first = await use(t, open, { space })
+    const second = await use(t, open, { space })
+    t.equal(await first.records.swap('c', 'k', undefined, { n: 0 }), true)
+    t.equal(await second.records.swap('c', 'k', undefined, { n: 9 }), false)
+    t.equal(await second.records.swap('c', 'k', { n: 1 }, { n: 9 }), false)
+    t.equal(await second.records.swap('c', 'missing', { n: 1 }, { n: 9 }), false)
+    t.equal(await second.records.get('c', 'missing'), undefined)
+    const addOne = async ({ records }: typeof first): Promise<void> => {
+      const before = await records.get<{ n: number }>('c', 'k')
+      const after = { n: (before?.n ?? 0) + 1 }
+      if (!(await records.swap('c', 'k', before, after)))
+        await addOne({ records } as typeof first)
+    }
+    await Promise.all(
+      Array.from({ length: 24 }, (_, caller) => addOne(caller % 2 ? first : second)),
+    )
+    t.same(await first.records.get('c', 'k'), { n: 24 })
+    const odd = { '2': 'é\u0000\u2028', '1': [-0, 1e300, null], b: { __proto: 1 }, a: 'x"' }
+    await first.records.put('c', 'odd', odd)
+    const read = await second.records.get('c', 'odd')
+    t.equal(await second.records.swap<unknown>('c', 'odd', read, { done: true }), true)
+    for (const key of ['', 'a\0b'])
+      t.equal(await codeOf(() => first.records.swap('c', key, undefined, 1)), 'ESTORE')
+    t.equal(
+      await codeOf(() => first.records.swap('c', 'k', undefined, 'x'.repeat(9 * MiB))),
+      'ESTORE',
+    )
+  })
+
   t.test('list: by prefix, by key, and nothing means more than itself', async t => {
     const { records } = await use(t, open)
     const keys = [

@@ -6,6 +6,8 @@ import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import { auditContract } from './audit-contract.ts'
 import { blobContract } from './blob-contract.ts'
+import { changeContract } from './change-contract.ts'
+import { leaseContract } from './lease-contract.ts'
 import { recordContract } from './record-contract.ts'
 import type { OpenStore } from './tools.ts'
 import {
@@ -69,6 +71,10 @@ const lifeContract = (t: Test, open: OpenStore) => {
       record: () => records.get('c', 'k'),
       put: () => records.put('c', 'k', 1),
       putIfAbsent: () => records.putIfAbsent('c', 'k', 1),
+      swap: () => records.swap('c', 'k', undefined, 1),
+      publish: () => store.changes.publish({ topic: 'package', key: 'p' }),
+      subscribe: () => store.changes.subscribe(() => undefined),
+      lease: () => store.leases.run('k', async () => 1, { wait: 0 }),
       forget: () => records.delete('c', 'k'),
       list: () => listAll(records.list('c')),
       append: () => audit.append(auditEntry('p')),
@@ -85,5 +91,7 @@ export const storeContract = async (t: Test, open: OpenStore): Promise<void> => 
   await t.test('blobs', async t => blobContract(t, open))
   await t.test('records', async t => recordContract(t, open))
   await t.test('audit log', async t => auditContract(t, open))
+  await t.test('changes', async t => changeContract(t, open))
+  await t.test('leases', async t => leaseContract(t, open))
   await t.test('life', async t => lifeContract(t, open))
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { isAttestryError } from '../../lib/errors.ts'
 import type { Blobs, StagedBlob, Store } from '../../lib/store/store.ts'
@@ -89,4 +90,13 @@ export const drained = async <T extends Awaited<ReturnType<Blobs['open']>>>(
 ): Promise<T> => {
   opened?.stream.resume()
   return opened
+}
+
+/** Waits, at most half a minute, for something that happens elsewhere. */
+export const eventually = async (what: () => boolean | Promise<boolean>): Promise<boolean> => {
+  for (let tries = 0; tries < 1500; tries += 1) {
+    if (await what()) return true
+    await pause(20)
+  }
+  return false
 }

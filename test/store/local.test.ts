@@ -11,7 +11,6 @@ import {
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { buffer } from 'node:stream/consumers'
-import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import { openBlobMemory } from '../../lib/store/blob-memory.ts'
@@ -24,6 +23,7 @@ import {
   MiB,
   auditEntry,
   codeOf,
+  eventually,
   integrityOf,
   keepBytes,
   listAll,
@@ -59,15 +59,6 @@ const rawDatabase = (t: Test, path: string): DatabaseSync => {
   const database = new DatabaseSync(join(path, 'store.sqlite'), { timeout: 2000 })
   t.teardown(() => database.isOpen && database.close())
   return database
-}
-
-/** Waits, at most five seconds, for something done in the background. */
-const eventually = async (what: () => boolean | Promise<boolean>): Promise<boolean> => {
-  for (let tries = 0; tries < 250; tries += 1) {
-    if (await what()) return true
-    await pause(20)
-  }
-  return false
 }
 
 const sizes = [3000, 2 * MiB]
