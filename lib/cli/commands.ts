@@ -15,6 +15,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Verify a tarball on disk: integrity, signatures, and who built it.',
     load: async () => (await import('./verify.ts')).verify,
   },
+  'verify-bundle': {
+    summary: 'Verify a sigstore bundle over any file, as other sigstore clients do.',
+    load: async () => (await import('./verify-bundle.ts')).verifyBundle,
+  },
   audit: {
     summary: 'Judge every package version of a lockfile.',
     load: async () => (await import('./audit.ts')).audit,

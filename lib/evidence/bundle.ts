@@ -21,6 +21,9 @@ import { Finding, quote, refuse } from './finding.ts'
 
 export type KeyFinder = KeyFinderFunc
 
+/** What was signed, as the library verifies it. */
+export type SignatureContent = SignedEntity['signature']
+
 export type BundleVerifier = {
   /** One for each trusted root. */
   readonly verifiers: readonly Verifier[]
@@ -151,18 +154,24 @@ const withoutStacks = <T>(work: () => T): T => {
 }
 
 /**
- * Accepts when one of the roots accepts. `artifact` is needed for bundles over a bare message;
- * npm's are all DSSE envelopes. Throws a finding, or whatever the libraries throw.
+ * Accepts when one of the roots accepts. `artifact` is needed for bundles over a bare message, or
+ * `content`, which verifies the signature without it; npm's are all DSSE envelopes. Throws a
+ * finding, or whatever the libraries throw.
  */
 export const verifyBundle = (
   { verifiers, remember }: BundleVerifier,
   bundle: Bundle,
-  { artifact }: { readonly artifact?: Uint8Array } = {},
+  {
+    artifact,
+    content,
+  }: { readonly artifact?: Uint8Array; readonly content?: SignatureContent } = {},
 ): VerifiedBundle => {
-  if (bundle.content.$case === 'messageSignature' && artifact === undefined)
+  const needs = bundle.content.$case === 'messageSignature'
+  if (needs && artifact === undefined && content === undefined)
     unverified('The bundle signs a file that is not here.')
   const bytes = artifact === undefined ? undefined : Buffer.from(artifact)
-  const entity = withoutStacks(() => toSignedEntity(bundle, bytes))
+  const read = withoutStacks(() => toSignedEntity(bundle, bytes))
+  const entity = content === undefined ? read : { ...read, signature: content }
   const certificate = certificateOf(bundle, entity)
   if (remember && certificate !== undefined) rememberLeaf(certificate)
   let worst: unknown

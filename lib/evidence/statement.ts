@@ -52,11 +52,8 @@ export const envelopeOf = ({ content }: Bundle): Envelope => {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** Parses an envelope's payload; `claimedType` is what the registry's document says it holds. */
-export const parseStatement = (
-  envelope: Envelope,
-  claimedType: string,
-): Statement & { readonly subject: unknown } => {
+/** Parses an envelope's payload. */
+export const statementOf = (envelope: Envelope): Statement & { readonly subject: unknown } => {
   if (envelope.payloadType !== payloadType)
     bad('The signed payload is not an in-toto statement.', {
       wanted: payloadType,
@@ -70,13 +67,23 @@ export const parseStatement = (
       wanted: [...statementTypes].join(' or '),
       found: _type,
     })
-  if (typeof predicateType !== 'string' || predicateType !== claimedType)
-    return bad('The registry says that the attestation is of another type than was signed.', {
-      wanted: claimedType,
-      found: predicateType,
-    })
+  if (typeof predicateType !== 'string') return bad('The statement does not say its type.')
   if (!isRecord(predicate)) return bad('The statement has no predicate.')
   return { predicateType, predicate, subject }
+}
+
+/** The same; `claimedType` is what the registry's document says it holds. */
+export const parseStatement = (
+  envelope: Envelope,
+  claimedType: string,
+): Statement & { readonly subject: unknown } => {
+  const statement = statementOf(envelope)
+  if (statement.predicateType !== claimedType)
+    bad('The registry says that the attestation is of another type than was signed.', {
+      wanted: claimedType,
+      found: statement.predicateType,
+    })
+  return statement
 }
 
 /** Exactly one subject, and it is this package version with these bytes. */
