@@ -68,6 +68,10 @@ export const errorTable = {
   ECONFIG: { status: 500, todo: 'Correct the configuration file at the place named.' },
   EPOLICY: { status: 500, todo: 'Correct the policy file at the place named.' },
   ETRUST: { status: 500, todo: 'Correct the trust root or key file named.' },
+  ELOG: {
+    status: 500,
+    todo: 'Run `attestry log verify` for the audit log; of another log, ask those who run it.',
+  },
   ESTORE: { status: 500, todo: 'Check that the storage path is writable and has room.' },
   ESERVER: {
     status: 502,

@@ -71,7 +71,8 @@ const migrate = (database: DatabaseSync, path: string, now: () => Date): void =>
   const note = database.prepare('INSERT INTO migrations VALUES (?, ?)')
   for (const [index, step] of migrations.entries()) {
     if (index < version) continue
-    database.exec(step)
+    if (typeof step === 'string') database.exec(step)
+    else step(database)
     note.run(index + 1, now().toISOString())
   }
 }

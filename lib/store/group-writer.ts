@@ -9,9 +9,15 @@ const batchMax = 256
 /** Milliseconds of one batch, after which the thread is given back. */
 const batchTime = 3
 
+/** One transaction, each time that it is tried. */
+export type Batch = {
+  /** `work` runs once, behind everything that was asked for in this batch. */
+  atEnd(work: () => void): void
+}
+
 type Job = {
   readonly size: number
-  readonly work: () => unknown
+  readonly work: (batch: Batch) => unknown
   readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
 }
@@ -25,7 +31,7 @@ type Job = {
  */
 export type GroupWriter = {
   /** `work` is synchronous, runs inside the transaction and may run again if that is retried. */
-  write<T>(size: number, work: () => T): Promise<T>
+  write<T>(size: number, work: (batch: Batch) => T): Promise<T>
   /** Resolves when nothing waits any more. */
   drained(): Promise<void>
 }
@@ -49,11 +55,14 @@ export const openGroupWriter = (database: Database, lifetime: Lifetime): GroupWr
       results = []
       tried = 0
       const start = performance.now()
+      const ends: (() => void)[] = []
+      const batch: Batch = { atEnd: work => ends.push(work) }
       for (const { work } of waiting.slice(0, batchMax)) {
         tried += 1
-        results.push(work())
+        results.push(work(batch))
         if (performance.now() - start > batchTime) break
       }
+      for (const end of ends) end()
     }
     try {
       await database.transaction('write to the database', 0, runSome)
@@ -79,7 +88,7 @@ export const openGroupWriter = (database: Database, lifetime: Lifetime): GroupWr
   }
 
   return {
-    write: async <T>(size: number, work: () => T) => {
+    write: async <T>(size: number, work: (batch: Batch) => T) => {
       assertOpen(lifetime)
       if (waitingSize + size > waitingMax) {
         throw refusal('The store cannot keep up: its disk is too slow or stuck.')

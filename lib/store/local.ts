@@ -174,7 +174,7 @@ export const openLocalStore = async ({
   return {
     blobs,
     records: openRecords(database, writer, lifetime, log),
-    audit: openAuditLog(database, writer, lifetime, log),
+    audit: openAuditLog(database, writer, lifetime, log, now),
     changes,
     leases,
     collect: async () => {

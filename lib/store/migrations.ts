@@ -1,8 +1,11 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { takeInEntries } from './audit-tree.ts'
+
 /**
  * The tables, as the steps that made them. A released step is never edited: add one below it. The
  * database remembers in `migrations` which steps it has had.
  */
-export const migrations: readonly string[] = [
+export const migrations: readonly (string | ((database: DatabaseSync) => void))[] = [
   `
   -- With rowids: values of some KB in the key's own tree made a look-up six times slower.
   CREATE TABLE records (
@@ -63,6 +66,49 @@ export const migrations: readonly string[] = [
     expires INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX leases_by_holder ON leases (holder);
+  `,
+  `
+  -- The Merkle tree over the audit entries: leaf n is the text of the entry with seq n + 1, and a
+  -- tile is up to 256 hashes of 32 bytes. Entries below the leaf \`pruned\` may be gone.
+  CREATE TABLE audit_tree (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    size INTEGER NOT NULL,
+    pruned INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO audit_tree VALUES (1, 0, 0);
+  CREATE TABLE audit_tiles (
+    level INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (level, position)
+  ) STRICT;
+  -- The last of each day, and the last of all.
+  CREATE TABLE audit_checkpoints (
+    size INTEGER PRIMARY KEY,
+    day TEXT NOT NULL,
+    note TEXT NOT NULL
+  ) STRICT;
+  -- What was taken out of the log on purpose, signed.
+  CREATE TABLE audit_prunings (
+    pruned INTEGER PRIMARY KEY,
+    note TEXT NOT NULL
+  ) STRICT;
+  DROP TRIGGER audit_no_update;
+  DROP TRIGGER audit_no_delete;
+  DROP TRIGGER audit_no_replace;
+  `,
+  takeInEntries,
+  `
+  CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+    WHEN OLD.seq > (SELECT pruned FROM audit_tree)
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  -- Whoever adds an entry adds it to the tree: a version that does not know the tree is refused,
+  -- and so is INSERT OR REPLACE, which removes the old row without the delete trigger.
+  CREATE TRIGGER audit_only_behind BEFORE INSERT ON audit
+    WHEN NEW.seq <= (SELECT size FROM audit_tree)
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
   `,
 ]
 

@@ -63,9 +63,42 @@ export interface Records {
   list<T>(collection: string, prefix?: string): AsyncIterable<readonly [key: string, value: T]>
 }
 
+/** `seq` counts from 1 without gaps: entry `seq` is leaf `seq - 1` of the tree over all entries. */
 export type StoredAuditEntry = AuditEntry & { readonly seq: number }
 
-/** Append-only; there is no call that changes or removes an entry. */
+/** Entries as they are stored, exactly: what the tree's leaves are the hashes of. */
+export type AuditText = {
+  readonly seq: number
+  readonly text: string
+  /** The package's name as the index has it; `text` must say the same. */
+  readonly name: string
+}
+
+/** The tree at one moment, as it is when a checkpoint of it may be signed. */
+export type SealedTree = {
+  readonly size: number
+  readonly root: Uint8Array
+  /** The newest checkpoint kept so far. */
+  readonly last?: string
+  /** The root hash that the tree has now at the size of `last`; absent where it is smaller now. */
+  readonly lastRoot?: Uint8Array
+}
+
+export type AuditTreeState = {
+  /** How many entries there are and have been: the next one gets `size + 1` as its `seq`. */
+  readonly size: number
+  /** Entries up to this `seq` may be gone; `prunings` say who took them out. */
+  readonly pruned: number
+  /** Signed checkpoints that are kept, oldest first: the last of each day and the newest. */
+  readonly checkpoints: readonly string[]
+  /** Signed notes, oldest first. */
+  readonly prunings: readonly string[]
+}
+
+/**
+ * Append-only; there is no call that changes an entry. Over the entries' exact texts stands a Merkle
+ * tree (lib/transparency/), grown in the same transaction as an entry is added.
+ */
 export interface AuditLog {
   /** Resolves when the entry is durable. Calls made together are written together. */
   append(entry: AuditEntry): Promise<void>
@@ -75,6 +108,25 @@ export interface AuditLog {
     readonly limit?: number
     readonly name?: string
   }): AsyncIterable<StoredAuditEntry>
+  /** The same as they are stored; also those that are damaged. */
+  texts(options?: {
+    readonly after?: number
+    readonly limit?: number
+  }): AsyncIterable<AuditText>
+  tree(): Promise<AuditTreeState>
+  /**
+   * The hashes that one tile of the tree has, 32 bytes each, at most 256 (C2SP tlog-tiles); none
+   * where there is no such tile.
+   */
+  tile(level: number, index: number): Promise<Uint8Array>
+  /**
+   * Calls `sign` with the tree as it is, keeps the checkpoint that it gives and gives that; all as
+   * one transaction, so that of several instances one comes after another. `sign` is synchronous
+   * and may throw, or give undefined where there is nothing to sign: then nothing is kept.
+   */
+  seal(sign: (tree: SealedTree) => string | undefined): Promise<string | undefined>
+  /** Drops the entries up to `seq`, for which `note` is the signed word; their hashes stay. */
+  prune(seq: number, note: string): Promise<void>
 }
 
 /** What changed. A reader ignores topics it does not know: a newer version may have published them. */

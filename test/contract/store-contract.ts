@@ -79,6 +79,11 @@ const lifeContract = (t: Test, open: OpenStore) => {
       list: () => listAll(records.list('c')),
       append: () => audit.append(auditEntry('p')),
       read: () => listAll(audit.read()),
+      texts: () => listAll(audit.texts()),
+      tree: () => audit.tree(),
+      tile: () => audit.tile(0, 0),
+      seal: () => audit.seal(() => undefined),
+      prune: () => audit.prune(0, ''),
       collect: () => store.collect(),
       check: () => store.check(),
     }

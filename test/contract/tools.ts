@@ -3,7 +3,9 @@ import { buffer } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { isAttestryError } from '../../lib/errors.ts'
-import type { Blobs, StagedBlob, Store } from '../../lib/store/store.ts'
+import type { AuditLog, Blobs, StagedBlob, Store } from '../../lib/store/store.ts'
+import { leafHash, rootHash } from '../../lib/transparency/merkle.ts'
+import { growTiles, withTiles } from '../../lib/transparency/tiles.ts'
 import type { AuditEntry, Integrity } from '../../lib/types.ts'
 
 export const MiB = 1024 * 1024
@@ -62,6 +64,28 @@ export const auditEntry = (name: string, rule = 'baseline#defaults'): AuditEntry
   policyDigest: 'd'.repeat(64),
   fresh: true,
 })
+
+/** The root of the first `size` entries, out of the tiles that are kept. */
+export const rootNow = (audit: AuditLog, size: number) =>
+  withTiles(
+    node => rootHash(size, node),
+    ({ level, index }) => audit.tile(level, index),
+  )
+
+/** The root over the texts that are there, computed anew. */
+export const rootOfTexts = async (audit: AuditLog) => {
+  const leaves = (await listAll(audit.texts())).map(({ text }) => leafHash(text))
+  const tiles = new Map(
+    growTiles(0, leaves, () => Buffer.alloc(0)).map(tile => [
+      `${tile.level}/${tile.index}`,
+      tile.hashes,
+    ]),
+  )
+  return withTiles(
+    node => rootHash(leaves.length, node),
+    async ({ level, index }) => tiles.get(`${level}/${index}`) ?? Buffer.alloc(0),
+  )
+}
 
 /** The code of what `work` throws; `undefined` when it throws nothing. */
 export const codeOf = async (work: () => unknown): Promise<string | undefined> => {

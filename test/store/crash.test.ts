@@ -11,7 +11,14 @@ import { openLocalStore } from '../../lib/store/local.ts'
 import type { StoreEvent } from '../../lib/store/store-event.ts'
 import type { Store } from '../../lib/store/store.ts'
 import type { Integrity } from '../../lib/types.ts'
-import { auditEntry, integrityOf, listAll, readAll } from '../contract/tools.ts'
+import {
+  auditEntry,
+  integrityOf,
+  listAll,
+  readAll,
+  rootNow,
+  rootOfTexts,
+} from '../contract/tools.ts'
 import { recordValue } from './crash-record.ts'
 import type { RecordValue } from './crash-record.ts'
 
@@ -85,6 +92,9 @@ const checkAcknowledged = async (t: Test, store: Store, seen: Acknowledged): Pro
   t.ok(seen.pins.isSubsetOf(pins), `${seen.pins.size} pins`)
   const rules = new Set((await listAll(store.audit.read())).map(({ rule }) => rule))
   t.ok(seen.audit.isSubsetOf(rules), `${seen.audit.size} audit entries`)
+  const { size } = await store.audit.tree()
+  const root = Buffer.from(await rootOfTexts(store.audit))
+  t.ok(root.equals(await rootNow(store.audit, size)), 'the tree is that of the entries')
 }
 
 /** Nothing is half there, acknowledged or not. Returns the bytes of all blob files. */

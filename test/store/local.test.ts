@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import {
   mkdirSync,
   readdirSync,
+  rmSync,
   statSync,
   truncateSync,
   utimesSync,
@@ -16,6 +17,7 @@ import type { Test } from 'tap'
 import { openBlobMemory } from '../../lib/store/blob-memory.ts'
 import type { LocalStoreOptions } from '../../lib/store/local.ts'
 import { openLocalStore } from '../../lib/store/local.ts'
+import { applicationId, migrations } from '../../lib/store/migrations.ts'
 import type { StoreEvent } from '../../lib/store/store-event.ts'
 import type { Integrity } from '../../lib/types.ts'
 import { storeContract } from '../contract/store-contract.ts'
@@ -28,6 +30,8 @@ import {
   keepBytes,
   listAll,
   readAll,
+  rootNow,
+  rootOfTexts,
   stageBytes,
 } from '../contract/tools.ts'
 
@@ -308,13 +312,54 @@ t.test('the audit log cannot be changed, by any statement', async t => {
     `INSERT OR REPLACE INTO audit VALUES (2, 'x', '{}')`,
     `REPLACE INTO audit VALUES (1, 'x', '{}')`,
     `INSERT INTO audit VALUES (3, 'x', '{}') ON CONFLICT DO UPDATE SET entry = '{}'`,
+    `INSERT INTO audit (name, entry) VALUES ('x', '{}')`,
   ]) {
     t.throws(() => database.exec(statement), /append-only/, statement)
   }
   t.same(await listAll(audit.read()), before)
-  database.exec(`INSERT INTO audit (name, entry) VALUES ('a', '{"torn')`)
+  database.exec(`INSERT INTO audit VALUES (4, 'a', '{"torn')`)
   t.same(await listAll(audit.read()), before, 'what does not parse is passed over')
   t.equal(heard('audit-damaged').length, 1)
+})
+
+t.test('the entries of a database from before the tree are taken in', async t => {
+  const path = space()
+  await openLocalStore({ path }).then(store => store.close())
+  rmSync(join(path, 'store.sqlite'))
+  const old = rawDatabase(t, path)
+  const [first] = migrations
+  old.exec(
+    `PRAGMA application_id = ${applicationId};
+     CREATE TABLE migrations (version INTEGER PRIMARY KEY, applied TEXT NOT NULL) STRICT;
+     INSERT INTO migrations VALUES (1, '2026-01-01T00:00:00.000Z');
+     ${String(first)}`,
+  )
+  const insert = old.prepare('INSERT INTO audit VALUES (?, ?, ?)')
+  // with a gap, as only a hand could make one, and longer than what is taken today
+  const entries = Array.from({ length: 600 }, (_, n) =>
+    JSON.stringify(auditEntry('p', n === 3 ? 'x'.repeat(100_000) : `${n}`)),
+  )
+  old.exec('BEGIN')
+  for (const [n, text] of entries.entries()) insert.run(n < 300 ? n + 1 : n + 40, 'p', text)
+  old.exec('COMMIT')
+  old.close()
+
+  const { audit } = await openAt(t, path)
+  t.equal((await audit.tree()).size, 600)
+  const texts = await listAll(audit.texts())
+  t.same(
+    texts.map(({ text }) => text),
+    entries,
+  )
+  t.same(
+    texts.map(({ seq }) => seq),
+    entries.map((_, n) => n + 1),
+  )
+  const root = Buffer.from(await rootOfTexts(audit))
+  t.ok(root.equals(await rootNow(audit, 600)))
+  await audit.append(auditEntry('q'))
+  t.equal((await audit.tree()).size, 601)
+  t.throws(() => rawDatabase(t, path).exec('DELETE FROM audit'), /append-only/)
 })
 
 t.test('leftovers of the dead go, those of the living stay', async t => {

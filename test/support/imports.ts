@@ -69,8 +69,15 @@ export const rooms: Readonly<Record<string, Room>> = {
     },
   },
   'lib/upstream/': { imports: words },
-  'lib/store/': {
+  'lib/transparency/': {
     imports: words,
+    never: {
+      modules: /^(node:(?!crypto$)|undici$|pino$|lru-cache$)/,
+      why: 'trees and signatures over bytes handed in: no I/O and no clock',
+    },
+  },
+  'lib/store/': {
+    imports: [...words, 'lib/transparency/'],
     never: { modules: /^(undici|koa|npm-registry-fetch)$/, why: 'a store knows no registry' },
   },
   'lib/access/': { imports: [...words, 'lib/store/store.ts', 'lib/policy/glob.ts'] },
