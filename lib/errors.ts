@@ -77,6 +77,18 @@ export const errorTable = {
     status: 502,
     todo: 'Check that an Attestry server runs at the address given.',
   },
+  ESIGNKEY: {
+    status: 400,
+    todo: 'Correct the key file named, or give its passphrase; wanted an ECDSA key on P-256.',
+  },
+  ESIGNIDENTITY: {
+    status: 400,
+    todo: 'Give an identity token made for this: in CI with the right to ask for one, else by --identity-token-file.',
+  },
+  ESIGNSERVICE: {
+    status: 502,
+    todo: 'Check the address of the signing service named and that it is up; nothing was signed.',
+  },
   ELOCKFILE: {
     status: 400,
     todo: 'Correct the lockfile at the place named, or have its client write it anew.',

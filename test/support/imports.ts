@@ -61,6 +61,10 @@ export const rooms: Readonly<Record<string, Room>> = {
     },
   },
   'lib/trust/': { imports: words },
+  'lib/attest/': {
+    imports: [...words, 'lib/version.ts'],
+    never: { modules: /^(node:fs\b|koa$|jackspeak$)/, why: 'keys and tokens are handed in' },
+  },
   'lib/lockfile/': {
     imports: [...words, 'lib/config/document.ts'],
     never: {

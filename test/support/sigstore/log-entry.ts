@@ -131,3 +131,43 @@ export const canonicalProposal = (proposal: {
   }
   return proposal
 }
+
+/** A client's request to Rekor v2. */
+export type RequestV2 = {
+  readonly dsseRequestV002?: {
+    readonly envelope: {
+      readonly payload: string
+      readonly signatures: readonly { readonly sig: string }[]
+    }
+    readonly verifiers: readonly object[]
+  }
+  readonly hashedRekordRequestV002?: {
+    readonly digest: string
+    readonly signature: { readonly content: string; readonly verifier: object }
+  }
+}
+
+/** What Rekor v2 keeps of it. */
+export const canonicalRequestV2 = ({
+  dsseRequestV002: dsse,
+  hashedRekordRequestV002: message,
+}: RequestV2): object => {
+  if (message !== undefined) {
+    const { digest, signature } = message
+    const data = { algorithm: 'SHA2_256', digest }
+    return {
+      apiVersion: '0.0.2',
+      kind: 'hashedrekord',
+      spec: { hashedRekordV002: { data, signature } },
+    }
+  }
+  if (dsse === undefined) throw new Error('neither a dsse nor a hashedrekord request')
+  const { envelope, verifiers } = dsse
+  const digest = sha256(Buffer.from(envelope.payload, 'base64')).toString('base64')
+  const signatures = envelope.signatures.map(({ sig }, i) => ({
+    content: sig,
+    verifier: verifiers[i],
+  }))
+  const spec = { dsseV002: { payloadHash: { algorithm: 'SHA2_256', digest }, signatures } }
+  return { apiVersion: '0.0.2', kind: 'dsse', spec }
+}

@@ -5,10 +5,11 @@
  * node:http on import. It ends when its parent goes (the IPC channel closes).
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { createHash } from 'node:crypto'
+import { createHash, verify } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
+import { ASN1Obj } from '@sigstore/core'
 import {
   issueLeaf,
   issueTimestamper,
@@ -18,11 +19,11 @@ import {
   type CtLog,
   type Issuer,
 } from './authority.ts'
-import { canonicalProposal, pem } from './log-entry.ts'
+import { canonicalProposal, canonicalRequestV2, pem, type RequestV2 } from './log-entry.ts'
 import { certificateFromToken, type CertificateRequest } from './publisher.ts'
 
 type Answer = { readonly status: number; readonly type: string; readonly body: string | Buffer }
-type Handler = (body: string) => Answer | Promise<Answer>
+type Handler = (body: string, bytes: Buffer) => Answer | Promise<Answer>
 type Log = { publicKey: Buffer; log(entry: object): Promise<Record<string, LogEntry>> }
 type LogEntry = {
   readonly body: string
@@ -165,7 +166,7 @@ const publicHandlers = (s: Services): Record<string, Handler> => ({
   '/api/v2/signingCert': async body => {
     const { credentials, publicKeyRequest } = JSON.parse(body) as {
       credentials: { oidcIdentityToken: string }
-      publicKeyRequest: { publicKey: { content: string } }
+      publicKeyRequest: { publicKey: { content: string }; proofOfPossession: string }
     }
     const part = credentials.oidcIdentityToken.split('.')[1] ?? ''
     const claims = JSON.parse(Buffer.from(part, 'base64url').toString()) as Record<
@@ -173,6 +174,10 @@ const publicHandlers = (s: Services): Record<string, Handler> => ({
       string
     >
     const publicKey = spkiOf(publicKeyRequest.publicKey.content)
+    const proof = Buffer.from(publicKeyRequest.proofOfPossession, 'base64')
+    const proven = Buffer.from(claims.email ?? claims.sub ?? '')
+    if (!verify('sha256', proven, publicKeyRequest.publicKey.content, proof))
+      throw new Error('the proof of possession does not fit the key and the subject')
     const request = { ...certificateFromToken(claims), publicKey }
     return fulcioAnswer(s, await issueLeaf(s.fulcio, request, now(), s.ct))
   },
@@ -181,29 +186,26 @@ const publicHandlers = (s: Services): Record<string, Handler> => ({
     return json(201, await s.rekor.log(canonicalProposal(proposal)))
   },
   '/api/v2/log/entries': async body => {
-    const { envelope, verifiers } = (
-      JSON.parse(body) as {
-        dsseRequestV002: {
-          envelope: { payload: string; signatures: { sig: string }[] }
-          verifiers: object[]
-        }
-      }
-    ).dsseRequestV002
-    const digest = sha256(Buffer.from(envelope.payload, 'base64')).toString('base64')
-    const signatures = envelope.signatures.map(({ sig }, i) => ({
-      content: sig,
-      verifier: verifiers[i],
-    }))
-    const spec = { dsseV002: { payloadHash: { algorithm: 'SHA2_256', digest }, signatures } }
-    const entry = await logged(s.rekor2, { apiVersion: '0.0.2', kind: 'dsse', spec })
+    const entry = await logged(s.rekor2, canonicalRequestV2(JSON.parse(body) as RequestV2))
     return json(201, transparencyEntry(entry, 2))
   },
-  '/api/v1/timestamp': async body => ({
+  '/api/v1/timestamp': async (body, bytes) => ({
     status: 201,
     type: 'application/timestamp-reply',
-    body: await s.stamp(body),
+    body: await s.stamp(bytes[0] === 0x30 ? stampRequest(bytes) : body),
   }),
 })
+
+/** A TimeStampReq (RFC 3161, 2.4.1) as the JSON that the mock takes. */
+const stampRequest = (der: Buffer): string => {
+  const [, imprint] = ASN1Obj.parseBuffer(Buffer.from(der)).subs
+  const hash = imprint?.subs[1]?.value ?? Buffer.alloc(0)
+  return JSON.stringify({
+    artifactHash: hash.toString('base64'),
+    hashAlgorithm: 'sha256',
+    certificates: true,
+  })
+}
 
 export type LabCertificate = CertificateRequest & {
   readonly spki: string
@@ -260,7 +262,7 @@ const mountTuf = (gets: Map<string, Handler>, url: string, trustedRoot: object) 
 const read = async (request: IncomingMessage) => {
   const chunks: Buffer[] = []
   for await (const chunk of request) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks).toString()
+  return Buffer.concat(chunks)
 }
 
 if (process.send === undefined) {
@@ -286,11 +288,14 @@ const posts = new Map(
 server.on('request', (request, response) => {
   const { pathname, searchParams } = new URL(request.url ?? '/', url)
   const answer = async (): Promise<Answer> => {
-    const body = await read(request)
+    const bytes = await read(request)
+    const body = bytes.toString()
     const handler = (request.method === 'POST' ? posts : gets).get(decodeURIComponent(pathname))
     if (handler === undefined) return json(404, { error: `nothing at ${pathname}` })
     const at = searchParams.get('at')
-    return at === null ? handler(body) : clock.run(new Date(at), () => handler(body))
+    return at === null
+      ? handler(body, bytes)
+      : clock.run(new Date(at), () => handler(body, bytes))
   }
   void answer()
     .catch((error: unknown) => json(400, { error: String(error) }))
