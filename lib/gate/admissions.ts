@@ -7,6 +7,7 @@ import type { Examiner } from '../evidence/examiner.ts'
 import type { Store } from '../store/store.ts'
 import type { Evidence, Fact, Integrity, PackageId, Verdict, VersionClaims } from '../types.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import type { Alone } from './alone.ts'
 import { bytesFact, startDownload, type Download } from './download.ts'
 import type { Epochs } from './epochs.ts'
 import { idOf, type EvidenceBook } from './evidence-book.ts'
@@ -25,8 +26,12 @@ export type Admission = {
   readonly remembered: boolean
 }
 
+/** A verdict, and what makes it remembered, to be called once it is on record. */
+export type Admitted = { readonly admission: Admission; readonly remember?: () => void }
+
 export type AdmissionsOptions = {
   readonly store: Store
+  readonly alone: Alone
   readonly packages: Packages
   readonly book: EvidenceBook
   readonly judges: Judges
@@ -54,13 +59,14 @@ export const openAdmissions = (options: AdmissionsOptions) => {
   const { store, packages, book, judges, examinerFor, epochs, upstreamFor, now } = options
   const { hot } = options.memory
   const hotKey = (id: PackageId) => `${options.key} ${idOf(id)}`
-  const flight = openFlights<Admission>()
+  const flight = openFlights<Admitted>()
   const pins = openPins(store)
 
   const find = async ({ name, version }: PackageId) => {
     // whatever age: a version we know needs no fresh packument to be judged
     const known = await packages.get(name, Number.POSITIVE_INFINITY)
-    const index = known.versions.has(version) ? known : await packages.get(name)
+    const fresh = known.versions.has(version) ? known : await packages.get(name)
+    const index = fresh.versions.has(version) ? fresh : await packages.latest(fresh)
     const claims = index.versions.get(version)
     if (claims) return { index, claims }
     throw new AttestryError('ENOTFOUND', `${name} has no version ${version}.`)
@@ -106,6 +112,9 @@ export const openAdmissions = (options: AdmissionsOptions) => {
 
   const admitNew = async (index: PackageIndex, claims: VersionClaims) => {
     const id = { name: index.name, version: claims.version }
+    const known = claims.integrity && (await book.recall(index, claims, claims.integrity))
+    const already = known && (await verdictOn(index, claims, known))
+    if (already?.decision === 'refuse') return { verdict: already }
     const download = startDownload(upstreamFor(id.name), claims.tarball, store.blobs)
     try {
       const promised = claims.integrity
@@ -141,17 +150,33 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     return { verdict: await verdictOn(index, claims, { ...evidence, bytes }) }
   }
 
-  const admit = async (id: PackageId): Promise<Admission> => {
+  type Decided = { readonly verdict: Verdict; readonly blob?: Pin }
+
+  /** Judges what needs no download: bytes that are here, and a promise of other bytes. */
+  const decideHere = async (
+    index: PackageIndex,
+    claims: VersionClaims,
+  ): Promise<Decided | undefined> => {
+    const pin = await pins.get({ name: index.name, version: claims.version }, index.upstream)
+    if (!pin) return undefined
+    const moved = claims.integrity !== undefined && pin.integrity !== claims.integrity
+    if (moved) return refuseRepinned(index, claims, pin)
+    const here = await store.blobs.stat(pin.integrity)
+    return here && (await readmit(index, claims, pin))
+  }
+
+  const decide = async (index: PackageIndex, claims: VersionClaims): Promise<Decided> => {
+    const here = () => decideHere(index, claims)
+    const key = `admit ${index.upstream} ${index.name}@${claims.version}`
+    return (
+      (await here()) ?? (await options.alone<Decided>(key, here, () => admitNew(index, claims)))
+    )
+  }
+
+  const admit = async (id: PackageId): Promise<Admitted> => {
     const { index, claims } = await find(id)
     const epoch = epochs.of(id.name)
-    const pin = await pins.get(id, index.upstream)
-    const moved = pin && claims.integrity && pin.integrity !== claims.integrity
-    const here = pin && !moved ? await store.blobs.stat(pin.integrity) : undefined
-    const { verdict, blob } = moved
-      ? { ...(await refuseRepinned(index, claims, pin)), blob: undefined }
-      : here && pin
-        ? await readmit(index, claims, pin)
-        : { blob: undefined, ...(await admitNew(index, claims)) }
+    const { verdict, blob } = await decide(index, claims)
     const admission: Admission = {
       verdict,
       remembered: false,
@@ -160,19 +185,21 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     }
     // observe mode lets through what could not be checked; it is checked again the next time
     const checked = verdict.reasons.every(({ code }) => code !== 'EVIDENCE_UNAVAILABLE')
-    if (admission.blob && checked) {
-      const changesAt = verdict.changesAt ? Date.parse(verdict.changesAt) : Infinity
-      hot.set(hotKey(id), { admission: { ...admission, remembered: true }, epoch, changesAt })
+    if (!admission.blob || !checked) return { admission }
+    const changesAt = verdict.changesAt ? Date.parse(verdict.changesAt) : Infinity
+    const remember = () => {
+      const remembered = { ...admission, remembered: true }
+      hot.set(hotKey(id), { admission: remembered, epoch, changesAt })
     }
-    return admission
+    return { admission, remember }
   }
 
   return {
     /** The verdict on a version and, when allowed, the bytes it means. */
-    admit: async (id: PackageId): Promise<Admission> => {
+    admit: async (id: PackageId): Promise<Admitted> => {
       const known = hot.get(hotKey(id))
       if (known && known.epoch === epochs.of(id.name) && now().getTime() < known.changesAt) {
-        return known.admission
+        return { admission: known.admission }
       }
       return flight(idOf(id), () => admit(id))
     },

@@ -73,6 +73,9 @@ export const openDocuments = ({ store, upstreamFor, now, negativeTtl }: Document
       for (const key of missing.keys()) if (key.startsWith(start)) missing.delete(key)
     },
 
+    /** "There is none" is asked again. */
+    reset: (): void => missing.clear(),
+
     /** The keys of the upstream that serves names nobody reserved. */
     keys: async (): Promise<DocumentAnswer> => {
       const upstream = upstreamFor('')

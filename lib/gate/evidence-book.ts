@@ -6,9 +6,10 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { isAttestryError, messageOf } from '../errors.ts'
 import type { AttestationsFound, Examiner } from '../evidence/examiner.ts'
-import type { Store } from '../store/store.ts'
+import type { Change, Store } from '../store/store.ts'
 import type { Evidence, Fact, Integrity, PackageId, VersionClaims } from '../types.ts'
 import type { Documents } from './documents.ts'
+import type { Alone } from './alone.ts'
 import { openFlights } from './flights.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
 
@@ -70,6 +71,9 @@ const has = (e: Evidence, state: Fact['state']) => factsOf(e).some(fact => fact.
 
 export type EvidenceBookOptions = {
   readonly store: Store
+  readonly alone: Alone
+  /** Tells other processes. */
+  readonly tell: (change: Change) => void
   /** Whose keys count depends on where a package comes from. */
   readonly examinerFor: (upstream: string) => Examiner
   readonly documents: Documents
@@ -85,22 +89,38 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
   const { store, examinerFor, documents, now, recheck, onChange } = options
   const pages = new LRUCache<string, Map<string, EvidenceRecord>>({ max: 20_000 })
   const examining = openFlights<Evidence>()
+  const reading = openFlights<Map<string, EvidenceRecord>>()
+  const beingRead = new Set<string>()
+
+  const readPage = async (name: string) => {
+    const read = new Map<string, EvidenceRecord>()
+    beingRead.add(name)
+    try {
+      for await (const [key, value] of store.records.list<EvidenceRecord>(
+        'evidence',
+        `${name}@`,
+      )) {
+        read.set(key.slice(name.length + 1), value)
+      }
+      pages.set(name, read)
+      return read
+    } finally {
+      beingRead.delete(name)
+    }
+  }
 
   /** Everything remembered about a package's versions, under whatever trust. */
-  const pageOf = async (name: string): Promise<Map<string, EvidenceRecord>> => {
-    const page = pages.get(name)
-    if (page) return page
-    const read = new Map<string, EvidenceRecord>()
-    for await (const [key, value] of store.records.list<EvidenceRecord>(
-      'evidence',
-      `${name}@`,
-    )) {
-      read.set(key.slice(name.length + 1), value)
-    }
-    const raced = pages.get(name)
-    if (raced) return raced
-    pages.set(name, read)
-    return read
+  const pageOf = async (name: string): Promise<Map<string, EvidenceRecord>> =>
+    pages.get(name) ?? reading(name, () => readPage(name))
+
+  /** What is stored of one version now; another process may have looked at it. */
+  const reread = async ({ name, version }: PackageId): Promise<void> => {
+    const page = await pageOf(name)
+    const entry = await store.records.get<EvidenceRecord>('evidence', idOf({ name, version }))
+    const before = page.get(version)
+    if (entry === undefined || entry.checkedAt <= (before?.checkedAt ?? 0)) return
+    page.set(version, entry)
+    if (JSON.stringify(before?.evidence) !== JSON.stringify(entry.evidence)) onChange(name)
   }
 
   /** What is known of one version under the trust in force for its upstream. */
@@ -118,7 +138,9 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
     const before = page.get(version)
     await store.records.put('evidence', idOf(evidence.package), entry)
     page.set(version, entry)
-    if (JSON.stringify(before?.evidence) !== JSON.stringify(evidence)) onChange(name)
+    if (JSON.stringify(before?.evidence) === JSON.stringify(evidence)) return
+    onChange(name)
+    options.tell({ topic: 'evidence', key: idOf(evidence.package) })
   }
 
   /** Remembered evidence that still answers for these bytes and these claims. */
@@ -177,8 +199,29 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
     return kept
   }
 
+  /** Once over all processes where something is fetched for it; a look at signatures is cheap. */
+  const examineOnce = (index: PackageIndex, claims: VersionClaims, integrity: Integrity) => {
+    const id = { name: index.name, version: claims.version }
+    const look = () => examine(index, claims, integrity)
+    if (!claims.attestations) return look()
+    const known = async () => {
+      await reread(id)
+      return recall(index, claims, integrity)
+    }
+    return options.alone(`evidence ${index.upstream} ${idOf(id)} ${integrity}`, known, look)
+  }
+
   return {
     keep,
+    /** Remembered evidence that still answers for these bytes and these claims. */
+    recall,
+    /** Another process stored facts about this version. */
+    changed: async (id: PackageId): Promise<void> => {
+      const { name } = id
+      if (pages.has(name) || beingRead.has(name)) await reread(id)
+    },
+    /** Nothing in memory counts any more. */
+    reset: (): void => pages.clear(),
     /** Evidence of every version, as far as anybody looked, under the trust in force. */
     known: async (index: PackageIndex): Promise<ReadonlyMap<string, EvidenceRecord>> => {
       const { trust } = examinerFor(index.upstream)
@@ -194,7 +237,7 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
       const id = { name: index.name, version: claims.version }
       return (
         (await recall(index, claims, integrity)) ??
-        examining(`${idOf(id)} ${integrity}`, () => examine(index, claims, integrity))
+        examining(`${idOf(id)} ${integrity}`, () => examineOnce(index, claims, integrity))
       )
     },
   }

@@ -12,6 +12,7 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { openAdmissions, type Admission } from './admissions.ts'
 import { openAdvisories } from './advisories.ts'
 import { openAssessments } from './assessments.ts'
+import type { Alone } from './alone.ts'
 import type { Background } from './background.ts'
 import type { Documents } from './documents.ts'
 import type { Epochs } from './epochs.ts'
@@ -32,6 +33,7 @@ import { openViews } from './views.ts'
 /** What all faces of a gate have in common. */
 export type Shared = {
   readonly store: Store
+  readonly alone: Alone
   readonly packages: Packages
   readonly book: EvidenceBook
   readonly documents: Documents
@@ -75,6 +77,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
   const views = openViews({ packages, judges, epochs, now, publicUrl, memory, key })
   const admissions = openAdmissions({
     store,
+    alone: shared.alone,
     packages,
     book,
     judges,
@@ -155,8 +158,9 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     },
     distTags: views.distTags,
     tarball: async (id, client) => {
-      const admission = await admissions.admit(id)
+      const { admission, remember } = await admissions.admit(id)
       await record(id, admission, client)
+      remember?.()
       return admission
     },
     openBlob: (integrity, range) => store.blobs.open(integrity, range),

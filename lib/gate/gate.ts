@@ -5,18 +5,20 @@
 import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import type { Policy } from '../policy/policy.ts'
-import type { Store } from '../store/store.ts'
+import type { Change, Store } from '../store/store.ts'
 import type { AuditEntry, Integrity, PackageId, Verdict } from '../types.ts'
 import type { DocumentAnswer, Upstream } from '../upstream/upstream.ts'
 import type { Admission } from './admissions.ts'
 import type { Advisories } from './advisories.ts'
 import type { Assessment, Why } from './assessments.ts'
+import { openAlone } from './alone.ts'
 import { openBackground } from './background.ts'
 import type { Manifest } from './claims.ts'
 import type { DistTags } from './dist-tags.ts'
 import { openDocuments } from './documents.ts'
 import { openEpochs } from './epochs.ts'
 import { openEvidenceBook } from './evidence-book.ts'
+import { followChanges } from './follow-changes.ts'
 import { openFace, type Shared } from './face.ts'
 import type { Inventory } from './findings.ts'
 import { openLayers } from './layers.ts'
@@ -144,8 +146,14 @@ export const openGate = (options: GateOptions): Gate => {
   const signatures = openSignatureWatch(name => observer.onStripping?.(name))
   const background = openBackground({ onError: (key, error) => observer.onError?.(key, error) })
   const documents = openDocuments({ store, upstreamFor, now, negativeTtl: cache.negativeTtl })
+  const alone = openAlone(store.leases)
+  const tell = (change: Change): void => {
+    store.changes.publish(change).catch(error => observer.onError?.('changes', error))
+  }
   const packages = openPackages({
     store,
+    alone,
+    tell,
     upstreamFor,
     now,
     ttl: cache.packumentTtl,
@@ -162,6 +170,8 @@ export const openGate = (options: GateOptions): Gate => {
   })
   const book = openEvidenceBook({
     store,
+    alone,
+    tell,
     examinerFor,
     documents,
     now,
@@ -174,6 +184,7 @@ export const openGate = (options: GateOptions): Gate => {
     packages.expire(name)
     documents.expire(name)
     epochs.bump(name)
+    tell({ topic: 'expired', key: name })
     background.add(`refresh ${name}`, async () => {
       await packages.get(name).catch((error: unknown) => {
         // an unpublished one is gone, and that is as it should be
@@ -187,6 +198,7 @@ export const openGate = (options: GateOptions): Gate => {
     passThrough: openPassThrough({ routing, limits, onChange }),
     search: openSearch({ routing, limits, now }),
     store,
+    alone,
     packages,
     book,
     documents,
@@ -200,11 +212,23 @@ export const openGate = (options: GateOptions): Gate => {
     observer,
   }
 
+  const unfollow = followChanges({
+    changes: store.changes,
+    packages,
+    book,
+    documents,
+    epochs,
+    onError: error => observer.onError?.('changes', error),
+  })
+
   const made = new Map<string, Gate>()
   const common = {
     check: () => store.check(),
     idle: background.idle,
-    close: background.close,
+    close: async () => {
+      unfollow()
+      await background.close()
+    },
     view: (name: string, at: string): Gate => {
       const key = `${name} ${at}`
       const gate = made.get(key) ?? gateOf(at, name)

@@ -4,11 +4,12 @@
  */
 import { LRUCache } from 'lru-cache'
 import { AttestryError, isAttestryError, messageOf } from '../errors.ts'
-import type { Store } from '../store/store.ts'
-import type { Integrity, Sighting } from '../types.ts'
+import type { Change, Store } from '../store/store.ts'
 import type { PackumentAnswer, Upstream } from '../upstream/upstream.ts'
+import type { Alone } from './alone.ts'
 import { openFlights } from './flights.ts'
 import type { Manifest } from './claims.ts'
+import { comesFrom, indexOf, openPackageRecords, watch } from './package-records.ts'
 import {
   indexWeight,
   loadText,
@@ -20,22 +21,11 @@ import {
   type Packument,
 } from './package-index.ts'
 
-/** What is kept of a package between runs, in the collection `package`. */
-type PackageRecord = {
-  readonly upstream: string
-  /** Whose evidence it holds, where that is another upstream. */
-  readonly evidenceFrom?: string
-  readonly raw: Integrity
-  readonly etag?: string
-  readonly lastModified?: string
-  readonly lookedAt: string
-  readonly fetchedAt: number
-  readonly versions: readonly string[]
-  readonly appeared: Readonly<Record<string, Sighting>>
-}
-
 export type PackagesOptions = {
   readonly store: Store
+  readonly alone: Alone
+  /** Tells other processes. */
+  readonly tell: (change: Change) => void
   readonly upstreamFor: (name: string) => Upstream
   readonly now: () => Date
   /** Milliseconds after which the upstream is asked again. */
@@ -54,8 +44,6 @@ export type PackagesOptions = {
   readonly onFresh?: (index: PackageIndex) => void
 }
 
-type Claims = Awaited<ReturnType<typeof readClaims>>
-
 export type Packages = ReturnType<typeof openPackages>
 
 /** After a failure the upstream is left alone for this long (milliseconds) where we have an answer. */
@@ -63,10 +51,6 @@ const COOL_DOWN = 5_000
 
 const notFound = (name: string, upstream: string) =>
   new AttestryError('ENOTFOUND', `The upstream ${upstream} has no package ${name}.`)
-
-/** A name that now belongs to another upstream, or whose evidence does, is another package. */
-const comesFrom = (kept: PackageRecord, { name, evidenceFrom }: Upstream) =>
-  kept.upstream === name && kept.evidenceFrom === evidenceFrom
 
 /** Failures of the upstream for which its last word may stand in. */
 const standsIn = (error: unknown) =>
@@ -91,67 +75,40 @@ export const openPackages = (options: PackagesOptions) => {
   const expired = new LRUCache<string, number>({ max: 10_000 })
   let expiries = 0
   const flight = openFlights<PackageIndex>()
-
-  const remembered = (name: string) => store.records.get<PackageRecord>('package', name)
-
-  const indexOf = (name: string, kept: PackageRecord, read: Claims): PackageIndex => {
-    const { upstream, raw, lookedAt, fetchedAt, appeared } = kept
-    const { claims: versions, distTags } = read
-    return {
-      name,
-      upstream,
-      raw,
-      distTags,
-      versions,
-      lookedAt,
-      fetchedAt,
-      appeared,
-      stale: false,
-    }
-  }
-
-  /** Versions that were not there at our last look appeared between then and now. */
-  const watch = (kept: PackageRecord | undefined, versions: readonly string[], at: number) => {
-    if (!kept) return {}
-    const before = new Set(kept.versions)
-    const absentAt = new Date(kept.fetchedAt).toISOString()
-    const fresh = versions.filter(version => !before.has(version))
-    const seen = { firstSeen: new Date(at).toISOString(), absentAt }
-    return { ...Object.fromEntries(fresh.map(version => [version, seen])), ...kept.appeared }
-  }
+  const records = openPackageRecords({ store, upstreamFor, tell: options.tell })
 
   const accept = async (
     name: string,
     upstream: Upstream,
-    kept: PackageRecord | undefined,
     answer: PackumentAnswer & { kind: 'found' },
   ) => {
     const at = now()
     const read = await readClaims(answer.body, name)
     const versions = [...read.claims.keys()]
-    const next: PackageRecord = {
+    const raw = await storeText(store.blobs, answer.body)
+    const next = await records.keep(name, upstream, kept => ({
       upstream: upstream.name,
       ...(upstream.evidenceFrom !== undefined && { evidenceFrom: upstream.evidenceFrom }),
-      raw: await storeText(store.blobs, answer.body),
+      raw,
       ...(answer.etag && { etag: answer.etag }),
       ...(answer.lastModified && { lastModified: answer.lastModified }),
       lookedAt: kept?.lookedAt ?? new Date(at).toISOString(),
       fetchedAt: answer.fetchedAt ?? at,
       versions,
       appeared: watch(kept, versions, at),
-    }
-    await store.records.put('package', name, next)
+    }))
     const index = indexOf(name, next, read)
     options.onFresh?.(index)
     return index
   }
 
-  /** Asks the upstream; `held` is what we have, with its text at hand. */
-  const refresh = async (name: string, held: PackageIndex | undefined) => {
+  /** Asks the upstream; `have` is what is in memory, with its text at hand. */
+  const refresh = async (name: string, have: PackageIndex | undefined) => {
     const upstream = upstreamFor(name)
-    const record = await remembered(name)
+    const record = await records.get(name)
     // a name that now belongs to another upstream starts afresh: nothing of the old one may serve
     const kept = record && comesFrom(record, upstream) ? record : undefined
+    const held = kept && (await records.load(name, kept, have))
     const validators =
       kept && held
         ? {
@@ -171,26 +128,30 @@ export const openPackages = (options: PackagesOptions) => {
           `The upstream ${upstream.name} answered 304 for ${name} although nothing was asked conditionally.`,
         )
       const fetchedAt = now()
-      await store.records.put('package', name, { ...kept, fetchedAt })
+      // what another process stored meanwhile is newer than this answer
+      await records.confirm(name, kept, fetchedAt)
       return { ...held, fetchedAt, stale: false }
     }
-    return accept(name, upstream, kept, answer)
+    return accept(name, upstream, answer)
   }
 
   const held = async (name: string): Promise<PackageIndex | undefined> => {
-    const upstream = upstreamFor(name)
     const index = indexes.get(name)
-    if (index?.upstream === upstream.name) return index
-    const kept = await remembered(name)
-    if (!kept || !comesFrom(kept, upstream)) return undefined
-    const text = await loadText(store.blobs, kept.raw)
-    return text && indexOf(name, kept, await readClaims(text, name))
+    if (index?.upstream === upstreamFor(name).name) return index
+    return await records.stored(name, undefined, Number.NEGATIVE_INFINITY)
   }
 
   /** Asks now, once for all who want it; what was expired meanwhile stays so. */
-  const renewed = async (name: string, have: PackageIndex | undefined) => {
+  const renewed = async (name: string, have: PackageIndex | undefined, maxAge: number) => {
     const mark = expired.get(name)
-    const index = await flight(`${name} ${mark ?? ''}`, () => refresh(name, have))
+    const since = now() - maxAge
+    const index = await flight(`${name} ${mark ?? ''} ${maxAge === 0 ? 'now' : ''}`, () =>
+      options.alone(
+        `packument ${upstreamFor(name).name} ${name}`,
+        async () => (mark === undefined ? await records.stored(name, have, since) : undefined),
+        () => refresh(name, have),
+      ),
+    )
     indexes.set(name, index)
     if (expired.get(name) === mark) expired.delete(name)
     return index
@@ -201,7 +162,7 @@ export const openPackages = (options: PackagesOptions) => {
     const upstream = upstreamFor(name)
     if ((resting.get(upstream.name) ?? 0) > now()) return
     try {
-      await renewed(name, have)
+      await renewed(name, have, ttl)
     } catch (error) {
       if (standsIn(error)) resting.set(upstream.name, now() + COOL_DOWN)
       options.onStale?.(name, upstream.name, messageOf(error))
@@ -227,7 +188,7 @@ export const openPackages = (options: PackagesOptions) => {
       if (usable && (resting.get(upstream.name) ?? 0) > now()) {
         return { ...have, stale: true }
       }
-      return await renewed(name, have)
+      return await renewed(name, have, maxAge)
     } catch (error) {
       if (!usable || !standsIn(error)) throw error
       resting.set(upstream.name, now() + COOL_DOWN)
@@ -273,6 +234,33 @@ export const openPackages = (options: PackagesOptions) => {
     expire: (name: string): void => {
       missing.delete(name)
       expired.set(name, ++expiries)
+    },
+
+    /**
+     * Another process stored this revision. False when it is the one at hand, and nothing that was
+     * made of it has to be made again.
+     */
+    changed: (name: string, raw: string): boolean => {
+      missing.delete(name)
+      if (indexes.peek(name)?.raw === raw) return false
+      indexes.delete(name)
+      return true
+    },
+
+    /** Nothing in memory counts any more but as what it was. */
+    reset: (): void => {
+      indexes.clear()
+      missing.clear()
+    },
+
+    /** As it is stored now; another process may know more than this one. */
+    latest: async (index: PackageIndex): Promise<PackageIndex> => {
+      const found = await records.stored(index.name, index, index.fetchedAt + 1)
+      if (found && found.raw !== index.raw) {
+        indexes.set(index.name, found)
+        options.onFresh?.(found)
+      }
+      return found ?? index
     },
 
     /** As it was when it was last asked for, however long ago; asks nobody. */

@@ -132,11 +132,11 @@ export interface AuditLog {
 /** What changed. A reader ignores topics it does not know: a newer version may have published them. */
 export type Change = {
   readonly topic:
-    /** A package's stored revision is another now; `key` is its name. */
+    /** A package's stored revision is another now; `key` is its name and the revision, a space between. */
     | 'package'
-    /** Somebody changed the package at its upstream, through us: what is stored is old. */
+    /** Somebody changed a package at its upstream, through us: what is stored is old; `key` is its name. */
     | 'expired'
-    /** Facts about versions of a package; `key` is its name. */
+    /** Facts about a version; `key` is its name@version. */
     | 'evidence'
     | 'policy'
     | 'trust'

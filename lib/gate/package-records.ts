@@ -1,0 +1,107 @@
+/** What is kept of a package between runs, and told to the other processes on the store. */
+import type { Change, Store } from '../store/store.ts'
+import type { Integrity, Sighting } from '../types.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { loadText, readClaims, type PackageIndex } from './package-index.ts'
+
+/** Kept in the collection `package`. */
+export type PackageRecord = {
+  readonly upstream: string
+  /** Whose evidence it holds, where that is another upstream. */
+  readonly evidenceFrom?: string
+  readonly raw: Integrity
+  readonly etag?: string
+  readonly lastModified?: string
+  readonly lookedAt: string
+  readonly fetchedAt: number
+  readonly versions: readonly string[]
+  readonly appeared: Readonly<Record<string, Sighting>>
+}
+
+type Claims = Awaited<ReturnType<typeof readClaims>>
+
+/** A name that now belongs to another upstream, or whose evidence does, is another package. */
+export const comesFrom = (kept: PackageRecord, { name, evidenceFrom }: Upstream) =>
+  kept.upstream === name && kept.evidenceFrom === evidenceFrom
+
+export const indexOf = (name: string, kept: PackageRecord, read: Claims): PackageIndex => {
+  const { upstream, raw, lookedAt, fetchedAt, appeared } = kept
+  const { claims: versions, distTags } = read
+  return {
+    name,
+    upstream,
+    raw,
+    distTags,
+    versions,
+    lookedAt,
+    fetchedAt,
+    appeared,
+    stale: false,
+  }
+}
+
+/** Versions that were not there at our last look appeared between then and now. */
+export const watch = (
+  kept: PackageRecord | undefined,
+  versions: readonly string[],
+  at: number,
+) => {
+  if (!kept) return {}
+  const before = new Set(kept.versions)
+  const absentAt = new Date(kept.fetchedAt).toISOString()
+  const fresh = versions.filter(version => !before.has(version))
+  const seen = { firstSeen: new Date(at).toISOString(), absentAt }
+  return { ...Object.fromEntries(fresh.map(version => [version, seen])), ...kept.appeared }
+}
+
+export type PackageRecordsOptions = {
+  readonly store: Pick<Store, 'records' | 'blobs'>
+  readonly upstreamFor: (name: string) => Upstream
+  readonly tell: (change: Change) => void
+}
+
+export const openPackageRecords = ({ store, upstreamFor, tell }: PackageRecordsOptions) => {
+  const get = (name: string) => store.records.get<PackageRecord>('package', name)
+
+  /** What is stored of a package, with its text read; `have` where that is the same revision. */
+  const load = async (name: string, kept: PackageRecord, have: PackageIndex | undefined) => {
+    if (have?.raw === kept.raw && have.upstream === kept.upstream) {
+      return { ...have, fetchedAt: kept.fetchedAt, stale: false }
+    }
+    const text = await loadText(store.blobs, kept.raw)
+    return text && indexOf(name, kept, await readClaims(text, name))
+  }
+
+  return {
+    get,
+    load,
+
+    /** Stores what `make` makes of what is stored; another process may have stored something meanwhile. */
+    keep: async (
+      name: string,
+      upstream: Upstream,
+      make: (kept: PackageRecord | undefined) => PackageRecord,
+    ): Promise<PackageRecord> => {
+      for (;;) {
+        const record = await get(name)
+        const kept = record && comesFrom(record, upstream) ? record : undefined
+        const next = make(kept)
+        if (!(await store.records.swap('package', name, record, next))) continue
+        if (next.raw !== record?.raw) tell({ topic: 'package', key: `${name} ${next.raw}` })
+        return next
+      }
+    },
+
+    /** The upstream said that it is still so; what another process stored meanwhile is newer. */
+    confirm: async (name: string, kept: PackageRecord, fetchedAt: number): Promise<void> => {
+      await store.records.swap('package', name, kept, { ...kept, fetchedAt })
+    },
+
+    /** What is stored, if an upstream gave it since then. */
+    stored: async (name: string, have: PackageIndex | undefined, since: number) => {
+      const kept = await get(name)
+      const ours = kept && comesFrom(kept, upstreamFor(name)) && kept.fetchedAt >= since
+      return ours ? await load(name, kept, have) : undefined
+    },
+  }
+}
