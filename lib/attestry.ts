@@ -3,7 +3,7 @@ import { openAccess, type Access } from './access/access.ts'
 import { fetchDocumentWith } from './access/fetch-document.ts'
 import { publicUrlOf, type Settings } from './config/settings.ts'
 import type { Gate } from './gate/gate.ts'
-import { openApp, type AppObserver } from './http/app.ts'
+import { openHandler, type AppObserver } from './http/app.ts'
 import { readCertificate, watchCertificate } from './http/certificate-files.ts'
 import { listen } from './http/server.ts'
 import { openRooms, type Rooms, type RoomsObserver } from './rooms.ts'
@@ -72,7 +72,7 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
             : publicUrlOf({ host, port }, tls !== undefined),
         )
         gates.push(gate)
-        return openApp({
+        return openHandler({
           gate,
           views: [...views.keys()],
           access,

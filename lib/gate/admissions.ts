@@ -194,14 +194,20 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     return { admission, remember }
   }
 
+  /** An allow that still holds: nothing it rests on has changed, and its time is not over. */
+  const remembered = (id: PackageId): Admission | undefined => {
+    const known = hot.get(hotKey(id))
+    return known && known.epoch === epochs.of(id.name) && now().getTime() < known.changesAt
+      ? known.admission
+      : undefined
+  }
+
   return {
+    remembered,
     /** The verdict on a version and, when allowed, the bytes it means. */
     admit: async (id: PackageId): Promise<Admitted> => {
-      const known = hot.get(hotKey(id))
-      if (known && known.epoch === epochs.of(id.name) && now().getTime() < known.changesAt) {
-        return { admission: known.admission }
-      }
-      return flight(idOf(id), () => admit(id))
+      const admission = remembered(id)
+      return admission ? { admission } : flight(idOf(id), () => admit(id))
     },
     /** The blob was gone when it was to be read (evicted): forget that it is here. */
     forget: (id: PackageId): boolean => hot.delete(hotKey(id)),

@@ -20,6 +20,7 @@ import type { EvidenceBook } from './evidence-book.ts'
 import { openFindings } from './findings.ts'
 import type { Client, Gate, GateObserver } from './gate.ts'
 import { openJudges, type Standing } from './judge.ts'
+import { inflate } from './inflate.ts'
 import type { Memory } from './memory.ts'
 import type { Packages } from './packages.ts'
 import type { PassThrough } from './pass-through.ts'
@@ -103,7 +104,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     }
   }
 
-  const record = async (id: PackageId, admission: Admission, client: Client) => {
+  const record = (id: PackageId, admission: Admission, client: Client): Promise<void> => {
     const { verdict, remembered } = admission
     const layer = verdict.layers.find(({ reasons }) => reasons.length > 0) ?? verdict.layers[0]
     const integrity = admission.blob?.integrity ?? verdict.integrity
@@ -121,8 +122,9 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     observer.onVerdict?.(entry)
     const written = store.audit.append(entry)
     // a new verdict is on record before it takes effect; a repeated one need not hold up the bytes
-    if (!remembered) await written
-    else written.catch(error => observer.onError?.('audit', error))
+    if (!remembered) return written
+    written.catch(error => observer.onError?.('audit', error))
+    return Promise.resolve()
   }
 
   const assessments = openAssessments({ packages, book, judges, signatures, policies, now })
@@ -135,6 +137,19 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     publicUrl,
     get policyDigest() {
       return policyDigest(policies())
+    },
+    ready: {
+      packument: views.ready,
+      plain: ({ etag }) => memory.plain.get(etag),
+      tarball: (id, client, known) => {
+        const admission = admissions.remembered(id)
+        const blob = admission?.blob
+        if (!blob) return undefined
+        const bytes = known(blob.integrity) ? undefined : store.blobs.peek?.(blob.integrity)
+        if (!bytes && !known(blob.integrity)) return undefined
+        void record(id, admission, client)
+        return { integrity: blob.integrity, ...(bytes && { bytes }) }
+      },
     },
     packument: async (name, form, hinting) => {
       const served = await views.packument(name, form, hinting)
@@ -163,6 +178,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
       remember?.()
       return admission
     },
+    inflate: representation => inflate(representation, memory.plain),
     openBlob: (integrity, range) => store.blobs.open(integrity, range),
     getBlob: integrity => store.blobs.get(integrity),
     forget: id => {

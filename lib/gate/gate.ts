@@ -2,6 +2,7 @@
  * The gate: gathers evidence, judges, remembers. The only room that knows the others; it takes
  * them as they are handed in and holds no setting of its own.
  */
+import type { Readable } from 'node:stream'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import type { Policy } from '../policy/policy.ts'
@@ -31,7 +32,7 @@ import {
   type PassThrough,
   type Sender,
 } from './pass-through.ts'
-import type { Form } from './representation.ts'
+import type { Form, Representation } from './representation.ts'
 import { openRouting, type UpstreamTerms } from './routing.ts'
 import { openSearch, type Search } from './search.ts'
 import { openSignatureWatch } from './signature-watch.ts'
@@ -78,9 +79,33 @@ export type GateOptions = {
   readonly observer?: GateObserver
 }
 
+/**
+ * What is answered from memory, without waiting for anything: the same answers as the methods of the
+ * same names give, or `undefined` where something would have to be looked up, judged or made first.
+ */
+export type Ready = {
+  readonly packument: (
+    name: string,
+    form: Form,
+    hinting?: boolean,
+  ) => ServedPackument | undefined
+  /** The document of a representation without compression. */
+  readonly plain: (representation: Representation) => Buffer | undefined
+  /**
+   * Records the admission, as `tarball` does. `known`: the client has these bytes, and none are
+   * given.
+   */
+  readonly tarball: (
+    id: PackageId,
+    client: Client,
+    known: (integrity: Integrity) => boolean,
+  ) => { readonly integrity: Integrity; readonly bytes?: Buffer } | undefined
+}
+
 export type Gate = {
   readonly publicUrl: string
   readonly policyDigest: string
+  readonly ready: Ready
   /** `hinting`: the client is one that is told of refusals in dist-tags (pnpm). */
   readonly packument: (name: string, form: Form, hinting?: boolean) => Promise<ServedPackument>
   /** One version's manifest, by version or dist-tag. Throws ENOTFOUND; a refused one gives its verdict. */
@@ -91,6 +116,8 @@ export type Gate = {
   readonly distTags: (name: string) => Promise<DistTags>
   /** Judges, records the verdict and, when it allows, tells which bytes to send. */
   readonly tarball: (id: PackageId, client: Client) => Promise<Admission>
+  /** A representation's document without compression; as a stream where it is very large. */
+  readonly inflate: (representation: Representation) => Promise<Buffer | Readable>
   readonly openBlob: Store['blobs']['open']
   readonly getBlob: Store['blobs']['get']
   /** The bytes an admission named are gone; the next request brings them again. */

@@ -20,8 +20,13 @@ export type Memory = ReturnType<typeof openMemory>
 export const openMemory = (bytes: number) => ({
   standings: new LRUCache<string, Made<Standing>>({ max: 5_000 }),
   finished: new LRUCache<string, Made<Representation> & { readonly until: number }>({
-    maxSize: bytes,
+    maxSize: Math.ceil(bytes / 2),
     sizeCalculation: ({ value }) => value.gzip.length + 500,
+  }),
+  /** Documents without compression, for those who take none; by validator. */
+  plain: new LRUCache<string, Buffer>({
+    maxSize: Math.ceil(bytes / 2),
+    sizeCalculation: document => document.length + 500,
   }),
   hot: new LRUCache<string, Remembered>({ max: 50_000 }),
 })

@@ -217,15 +217,23 @@ export const openPackages = (options: PackagesOptions) => {
     return loaded
   }
 
+  /** In memory, and not older than that. */
+  const fresh = (name: string, maxAge = ttl): PackageIndex | undefined => {
+    const index = indexes.get(name)
+    const ours = index?.upstream === upstreamFor(name).name && !expired.has(name)
+    return index && ours && now() - index.fetchedAt <= maxAge ? index : undefined
+  }
+
   return {
+    fresh,
+
     /**
      * The package as the upstream has it now, or as it was at most `maxAge` milliseconds ago.
      * Throws ENOTFOUND, or what the upstream's failure was when there is nothing to stand in.
      */
     get: async (name: string, maxAge = ttl): Promise<PackageIndex> => {
-      const index = indexes.get(name)
-      const ours = index?.upstream === upstreamFor(name).name && !expired.has(name)
-      if (index && ours && now() - index.fetchedAt <= maxAge) return index
+      const index = fresh(name, maxAge)
+      if (index) return index
       if (missing.has(name)) throw notFound(name, upstreamFor(name).name)
       return look(name, maxAge)
     },

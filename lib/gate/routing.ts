@@ -2,6 +2,7 @@
  * Which upstream a name belongs to. A name that is reserved, in the settings or by a policy rule,
  * is asked of its upstream and of no other: there is no falling back, in either direction.
  */
+import { LRUCache } from 'lru-cache'
 import { AttestryError } from '../errors.ts'
 import { coversName, parsePattern } from '../policy/match.ts'
 import { upstreamFor as reservedByPolicy } from '../policy/namespace.ts'
@@ -78,7 +79,22 @@ export const openRouting = ({ upstreams, terms, policies }: RoutingOptions) => {
     throw new AttestryError('ECONFIG', message)
   }
 
+  /** Names that were looked up, as long as the policies are the same. */
+  const known = new LRUCache<string, Upstream>({ max: 20_000 })
+  let knownUnder: readonly Policy[] | undefined
+
   const upstreamFor = (name: string): Upstream => {
+    const layers = policies()
+    if (layers !== knownUnder) known.clear()
+    knownUnder = layers
+    const found = known.get(name)
+    if (found) return found
+    const upstream = lookUp(name)
+    known.set(name, upstream)
+    return upstream
+  }
+
+  const lookUp = (name: string): Upstream => {
     const reserved = name === '' ? undefined : reservedFor(name)
     const upstream = reserved === undefined ? first : joined.get(reserved)
     if (upstream) return upstream

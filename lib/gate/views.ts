@@ -48,9 +48,31 @@ export const openViews = ({
   const current = (made: Made<unknown> | undefined, index: PackageIndex) =>
     made !== undefined && made.epoch === epochs.of(index.name) && made.raw === index.raw
 
-  const standingOf = async (index: PackageIndex): Promise<Made<Standing>> => {
+  const standingAtHand = (index: PackageIndex): Made<Standing> | undefined => {
     const have = standings.get(`${key} ${index.name}`)
-    if (have && current(have, index) && now().getTime() < have.value.changesAt) return have
+    return have && current(have, index) && now().getTime() < have.value.changesAt
+      ? have
+      : undefined
+  }
+
+  const finishedAtHand = (index: PackageIndex, variant: string): Representation | undefined => {
+    const have = finished.get(`${key} ${variant} ${index.name}`)
+    return have && current(have, index) && now().getTime() < have.until ? have.value : undefined
+  }
+
+  /** What is in memory and holds; looks nothing up and waits for nobody. */
+  const ready = (name: string, form: Form, hinting = false): ServedPackument | undefined => {
+    const index = packages.fresh(name)
+    const standing = index && standingAtHand(index)?.value
+    if (!standing) return undefined
+    const variant = variantOf(form, hinting && standing.refused.size > 0)
+    const representation = finishedAtHand(index, variant)
+    return representation && { standing, representation, stale: index.stale }
+  }
+
+  const standingOf = async (index: PackageIndex): Promise<Made<Standing>> => {
+    const have = standingAtHand(index)
+    if (have) return have
     const epoch = epochs.of(index.name)
     const made = await judging(`${index.name} ${index.raw} ${epoch}`, async () => ({
       value: await judges.standing(index),
@@ -75,6 +97,8 @@ export const openViews = ({
   }
 
   return {
+    ready,
+
     standing: async (name: string): Promise<Standing> =>
       (await standingOf(await packages.get(name))).value,
 
@@ -87,13 +111,11 @@ export const openViews = ({
       const { value: standing } = await standingOf(index)
       const hints = hinting && standing.refused.size > 0
       const variant = variantOf(form, hints)
-      const have = finished.get(`${key} ${variant} ${name}`)
-      const fits = have && current(have, index) && now().getTime() < have.until
-      const representation = fits
-        ? have.value
-        : await building(`${variant} ${name} ${index.raw} ${epochs.of(name)}`, () =>
-            represent(index, form, hints),
-          )
+      const representation =
+        finishedAtHand(index, variant) ??
+        (await building(`${variant} ${name} ${index.raw} ${epochs.of(name)}`, () =>
+          represent(index, form, hints),
+        ))
       return { standing, representation, stale: index.stale }
     },
 

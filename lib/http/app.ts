@@ -1,8 +1,10 @@
 /** The koa application: one route table, one place where errors become answers. */
+import type { RequestListener } from 'node:http'
 import Koa, { type Context } from 'koa'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Gate } from '../gate/gate.ts'
 import { cameFrom, instanceHeader, viaHeader } from '../upstream/loop.ts'
+import { openAtOnce } from './at-once.ts'
 import { clientOf } from './client.ts'
 import { openEntrance, type EntranceOptions } from './entrance.ts'
 import { errorAnswer } from './refusal.ts'
@@ -56,6 +58,15 @@ const sendDocument = async (
     throw new AttestryError('ENOTFOUND', `The upstream has no ${what}.`)
   }
   sendJson(ctx, 200, answer.body, KEPT)
+}
+
+/** What a server answers with: at once what is ready, the long way everything else. */
+export const openHandler = (options: AppOptions): RequestListener => {
+  const atOnce = openAtOnce(options)
+  const rest = openApp(options).callback()
+  return (request, response) => {
+    if (!atOnce(request, response)) void rest(request, response)
+  }
 }
 
 export const openApp = (options: AppOptions): Koa => {

@@ -1,5 +1,5 @@
 /** Who asks, as far as a request tells: never a token. */
-import { BlockList, isIP } from 'node:net'
+import { BlockList, isIP, type Socket } from 'node:net'
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import type { Client } from '../gate/gate.ts'
@@ -31,13 +31,28 @@ export const openProxies = (networks: readonly string[]): Proxies => {
   return { trusts: address => isIP(address) !== 0 && list.check(address, family(address)) }
 }
 
+/** An address is asked of the system, and a connection keeps its own. */
+const peers = new WeakMap<Socket, string>()
+
+const peerOf = (socket: Socket): string => {
+  const known = peers.get(socket)
+  if (known !== undefined) return known
+  const { remoteAddress } = socket
+  // closed: there is none any more
+  if (remoteAddress === undefined) return 'unknown'
+  const address = plain(remoteAddress)
+  peers.set(socket, address)
+  return address
+}
+
 /**
  * The client's address. Only a trusted proxy's word is taken for whom it speaks, from the last to
  * the first: what stands before the first proxy that is not trusted, anybody may have written.
  */
 const addressOf = (request: IncomingMessage, proxies: Proxies): string => {
-  let address = plain(request.socket.remoteAddress ?? 'unknown')
+  let address = peerOf(request.socket)
   const header = request.headers['x-forwarded-for']
+  if (header === undefined) return address
   const hops = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',')
   for (const hop of hops.toReversed()) {
     if (!proxies.trusts(address)) break

@@ -15,7 +15,7 @@ export type EntranceOptions = {
   /** Names of the views. */
   readonly views?: readonly string[]
   /** Without it everybody may ask, and nobody is known. */
-  readonly access?: Pick<Access, 'identify' | 'checkAdmin'>
+  readonly access?: Pick<Access, 'identify' | 'checkAdmin' | 'mode'>
   /** Addresses and networks whose X-Forwarded-For counts. */
   readonly trustedProxies?: readonly string[]
 }

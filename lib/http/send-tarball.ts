@@ -4,14 +4,26 @@ import { AttestryError } from '../errors.ts'
 import type { Admission } from '../gate/admissions.ts'
 import type { Gate } from '../gate/gate.ts'
 import { whyUrl } from '../gate/representation.ts'
-import type { PackageId } from '../types.ts'
+import type { Integrity, PackageId } from '../types.ts'
 import { clientOf } from './client.ts'
 import { matchesEtag, rangeOf } from './conditional.ts'
 import { refusalAnswer } from './refusal.ts'
 import { sendAnswer } from './send.ts'
 
-/** Blobs up to this size are sent from memory: several times cheaper than a stream. */
+/** Blobs up to this size are read whole: several times cheaper than a stream. */
 const SMALL = 1024 * 1024
+
+/** Of the whole; what is said of a part beside it is its range. */
+export const tarballHeaders = (
+  integrity: Integrity,
+  length: number,
+): readonly (readonly [name: string, value: string])[] => [
+  ['accept-ranges', 'bytes'],
+  ['etag', `"${integrity}"`],
+  ['cache-control', 'public, max-age=300'],
+  ['content-type', 'application/octet-stream'],
+  ['content-length', String(length)],
+]
 
 /** False when the bytes were evicted in between. */
 const sendBytes = async (
@@ -35,11 +47,8 @@ const sendBytes = async (
   const body = await open()
   if (!body) return false
   ctx.status = range ? 206 : 200
-  ctx.set('accept-ranges', 'bytes')
-  ctx.set('etag', `"${integrity}"`)
-  ctx.set('cache-control', 'public, max-age=300')
+  for (const [name, value] of tarballHeaders(integrity, length)) ctx.set(name, value)
   if (range) ctx.set('content-range', `bytes ${range.start}-${range.end}/${size}`)
-  ctx.type = 'application/octet-stream'
   if (ctx.method !== 'HEAD') ctx.body = body
   ctx.length = length
   return true

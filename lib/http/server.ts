@@ -1,14 +1,17 @@
 /** The listening server: HTTP/1.1 (HTTP/2 has no reason phrase), bounded waits, an orderly end. */
 import { once } from 'node:events'
-import { createServer, type ServerOptions as ServerOptionsOfNode } from 'node:http'
+import {
+  createServer,
+  type RequestListener,
+  type ServerOptions as ServerOptionsOfNode,
+} from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import type Koa from 'koa'
 import { AttestryError, messageOf } from '../errors.ts'
 
 export type ServerOptions = {
-  /** Makes the application once the port is known. */
-  readonly app: (port: number) => Koa
+  /** Makes what answers once the port is known. */
+  readonly app: (port: number) => RequestListener
   readonly host: string
   /** 0 takes any free port. */
   readonly port: number
@@ -60,8 +63,7 @@ export const listen = async (options: ServerOptions): Promise<RunningServer> => 
     throw new AttestryError('ECONFIG', message, { cause: error })
   }
   const bound = (server.address() as AddressInfo).port
-  const answer = app(bound).callback()
-  server.on('request', (request, response) => void answer(request, response))
+  server.on('request', app(bound))
   return {
     port: bound,
     renew: certificate => secure?.setSecureContext({ ...certificate }),

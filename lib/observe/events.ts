@@ -157,11 +157,12 @@ export const observe = ({
   readonly metrics?: Metrics
 }) => ({
   onRequest: (seen: RequestSeen) => {
-    logEvent(log, requestEvent(seen))
+    // thousands a second: nothing is made of them that nobody reads
+    if (seen.status >= 500 || log.isLevelEnabled('debug')) logEvent(log, requestEvent(seen))
     metrics?.request(seen)
   },
   onVerdict: (entry: AuditEntry) => {
-    logEvent(log, verdictEvent(entry))
+    if (entry.fresh || log.isLevelEnabled('debug')) logEvent(log, verdictEvent(entry))
     metrics?.verdict(entry)
   },
   onUpstream: (seen: UpstreamSeen) => {

@@ -156,6 +156,8 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
       return fromMemory(integrity) ?? (await load(integrity, hexOf(integrity)))
     },
 
+    peek: fromMemory,
+
     open: async (integrity, range) => {
       assertOpen(lifetime)
       const held = fromMemory(integrity)

@@ -26,6 +26,8 @@ export interface Blobs {
   stat(integrity: Integrity): Promise<BlobInfo | undefined>
   /** The whole blob; for small ones. The bytes are shared with others: never write to them. */
   get(integrity: Integrity): Promise<Buffer | undefined>
+  /** The whole blob where it is in memory; counts as a use. A store without a memory has none. */
+  peek?(integrity: Integrity): Buffer | undefined
   /**
    * A stream over the bytes `start` to `end` inclusive (HTTP range), or all of it; it must be read
    * or destroyed. `size` is the whole blob's. An `end` past the last byte means the last byte; a

@@ -324,7 +324,7 @@ t.test('TLS of our own', async t => {
       ctx.body = 'here'
     })
     const options = { host: '127.0.0.1', port: 0, requestTimeout: 5_000, tls: a }
-    const server = await listen({ ...options, app: () => app })
+    const server = await listen({ ...options, app: () => app.callback() })
     t.teardown(() => server.close(0))
     const url = `https://127.0.0.1:${server.port}/`
     t.equal((await askOver(url, a.cert)).statusCode, 200)

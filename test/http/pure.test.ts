@@ -4,7 +4,7 @@ import { matchesEtag, rangeOf } from '../../lib/http/conditional.ts'
 import { html } from '../../lib/http/html.ts'
 import { errorAnswer, refusalAnswer } from '../../lib/http/refusal.ts'
 import { routeOf } from '../../lib/http/route.ts'
-import { formOf } from '../../lib/http/send-packument.ts'
+import { formOf } from '../../lib/http/negotiate.ts'
 import type { Verdict } from '../../lib/types.ts'
 
 t.test('addresses', async t => {
