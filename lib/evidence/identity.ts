@@ -55,6 +55,15 @@ const checkDeprecated = ({ extensions }: CertificateFields): void => {
   }
 }
 
+/**
+ * CircleCI names repositories without their scheme (`github.com/owner/name`); everybody else's are
+ * addresses, and so is what a predicate or a policy says.
+ */
+const asAddress = (repository: string | undefined): string | undefined =>
+  repository !== undefined && /^[\w-]+(?:\.[\w-]+)+(?:\/[^\s/:@]+){2,}$/.test(repository)
+    ? `https://${repository}`
+    : repository
+
 /** GitHub's server is only in the subject when the certificate has nothing but .1 to .6. */
 const legacyRepository = ({ subject, extensions }: CertificateFields): string | undefined => {
   const name = extensions.get(5)
@@ -79,7 +88,7 @@ export const decodeIdentity = (certificate: SigningCertificate): Identity => {
     return refuse('INVALID_ATTESTATION', 'The certificate does not name its issuer.', {
       npmCode: 'EATTESTATIONVERIFY',
     })
-  const repository = first(12) ?? legacyRepository(fields)
+  const repository = asAddress(first(12)) ?? legacyRepository(fields)
   const ref = first(14, 6)
   const workflowUri = first(18)
   const workflowAt = workflowUri ?? (first(9) === undefined ? subject.value : undefined)

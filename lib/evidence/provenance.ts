@@ -12,12 +12,21 @@ import type { Verification } from './verification.ts'
 export const provenancePrefix = 'https://slsa.dev/provenance/'
 
 /**
+ * CircleCI, Codefresh and others certify an address of their API, which is no file at a ref and lies
+ * on no host of repositories. An identity then has no `workflow`.
+ */
+const isElsewhere = (workflowUri: string, repository: string | undefined): boolean =>
+  !workflowUri.includes('@') &&
+  (repository === undefined ||
+    URL.parse(workflowUri)?.host.toLowerCase() !== URL.parse(repository)?.host.toLowerCase())
+
+/**
  * The workflow that ran belongs to the source it built, and where both digests are certified the
  * workflow file is from the commit that was built (slsa-verifier, verifier.go).
  */
 const checkWorkflow = (identity: Identity): void => {
   const { repository, workflowUri, workflowDigest, commit, ref } = identity
-  if (workflowUri === undefined) return
+  if (workflowUri === undefined || isElsewhere(workflowUri, repository)) return
   if (repository === undefined || splitWorkflowUri(workflowUri, repository, ref) === undefined)
     refuse(
       'INVALID_ATTESTATION',

@@ -4,6 +4,7 @@
  * tags are named after that as well and there are too many packages to list.
  */
 import { checkIdentity } from '../policy/identity-check.ts'
+import { issuerKind } from '../policy/issuers.ts'
 import { pinnedFields, withVersionOpen, type PinnedFields } from '../policy/pin.ts'
 import type { Identity } from '../types.ts'
 import { groupBy, scopeOf, type Built } from './observation.ts'
@@ -30,8 +31,11 @@ export const publisherKey = ({
  * A certificate that names a repository and not its number (all before May 2023) may be anybody's
  * who is given that name next: it is learned for the very versions that were seen.
  */
-export const isPassing = ({ repository, repositoryId }: Identity): boolean =>
-  repository !== undefined && repositoryId === undefined
+export const isPassing = ({ issuer, repository, repositoryId }: Identity): boolean =>
+  repository !== undefined &&
+  repositoryId === undefined &&
+  // CircleCI's certificates name its own ids of organization, project and pipeline
+  issuerKind(issuer) !== 'circleci'
 
 export const pinKey = (fields: PinnedFields): string =>
   JSON.stringify(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)))

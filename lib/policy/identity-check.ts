@@ -2,7 +2,6 @@
 import type { Finding } from '../config/document.ts'
 import { globFields, namingFields, versionFields } from './identity.ts'
 import { identityFields, type IdentityField } from './policy.ts'
-import type { IdentityDocument } from './schema.ts'
 
 const words: Partial<Record<IdentityField, readonly [form: RegExp, wanted: string]>> = {
   issuer: [
@@ -72,9 +71,9 @@ const fieldMessage = (field: IdentityField, value: string): string | undefined =
   return form === undefined || form.test(value) ? undefined : wanted
 }
 
-/** Findings about one identity that stands at `at`. */
+/** Findings about one identity, written out field by field, that stands at `at`. */
 export const checkIdentity = (
-  identity: IdentityDocument,
+  identity: Readonly<Partial<Record<IdentityField | 'key', string>>>,
   at: readonly PropertyKey[],
 ): Finding[] => {
   const fields = identityFields.filter(field => identity[field] !== undefined)

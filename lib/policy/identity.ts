@@ -9,7 +9,7 @@ import { reason } from './reason.ts'
 
 export type FieldComparison = {
   readonly field: IdentityField
-  /** With the version in the place of `{version}`. */
+  /** With the version in the place of `{version}`; of several values all, in words. */
   readonly wanted: string
   /** Absent when the certificate says nothing about it. */
   readonly found?: string
@@ -57,17 +57,32 @@ export const tryIdentity = (
   version: string,
 ): IdentityTrial => {
   const fields = identityFields.flatMap((field): FieldComparison[] => {
-    const wanted = pattern.fields[field]
-    if (wanted === undefined) return []
     const found = identity[field]
+    const { [field]: only } = pattern.fields
+    const several = only === undefined ? pattern.oneOf?.[field] : [only]
+    const barred = pattern.noneOf?.[field]
+    const shown = (value: string) =>
+      versionFields.has(field) ? withVersion(value, version) : value
     return [
-      {
-        field,
-        wanted: versionFields.has(field) ? withVersion(wanted, version) : wanted,
-        ...(found !== undefined && { found }),
-        ok: found !== undefined && fieldMatches(field, wanted, found, version),
-      },
-    ]
+      ...(several === undefined
+        ? []
+        : [
+            {
+              wanted: several.map(shown).join(' or '),
+              ok:
+                found !== undefined &&
+                several.some(value => fieldMatches(field, value, found, version)),
+            },
+          ]),
+      ...(barred === undefined
+        ? []
+        : [
+            {
+              wanted: `anything but ${barred.join(' or ')}`,
+              ok: found === undefined || !barred.includes(found),
+            },
+          ]),
+    ].map(compared => ({ field, ...compared, ...(found !== undefined && { found }) }))
   })
   // an identity that names nothing, or only a key, is nobody's
   const matched = fields.length > 0 && pattern.key === undefined && fields.every(f => f.ok)

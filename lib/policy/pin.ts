@@ -3,6 +3,7 @@
  * built; not what differs with each build. Suggestions and learned policies pin by the same rules.
  */
 import type { Identity } from '../types.ts'
+import { issuerKind, sshRerun } from './issuers.ts'
 import type { IdentityField } from './policy.ts'
 
 export type PinnedFields = Readonly<Partial<Record<IdentityField, string>>>
@@ -37,9 +38,11 @@ export const pinnedFields = (identity: Identity, version: string): PinnedFields 
   const { ref, trigger, runner, environment } = identity
   const tag = ref?.startsWith('refs/tags/') ? withVersionOpen(ref, version) : undefined
   const nobodyElse = repository === undefined && repositoryId === undefined
+  // CircleCI names no workflow, and what the runner is only where it is none to trust
+  const onCircleci = issuerKind(issuer) === 'circleci'
   const fields = {
     issuer,
-    subject: nobodyElse ? subject : undefined,
+    subject: nobodyElse || onCircleci ? subject : undefined,
     repository,
     repositoryId,
     ownerId,
@@ -47,7 +50,7 @@ export const pinnedFields = (identity: Identity, version: string): PinnedFields 
     signer: foreignSigner(identity, tag),
     ref: tag ?? ref,
     trigger,
-    runner,
+    runner: onCircleci && runner !== sshRerun ? undefined : runner,
     environment,
   }
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))

@@ -34,6 +34,10 @@ export type IdentityPattern = {
   readonly name?: string
   readonly line?: number
   readonly fields: Readonly<Partial<Record<IdentityField, string>>>
+  /** Fields with several values, one of which must match. */
+  readonly oneOf?: Readonly<Partial<Record<IdentityField, readonly string[]>>>
+  /** Values that must not be there; a certificate without the field is fine. */
+  readonly noneOf?: Readonly<Partial<Record<IdentityField, readonly string[]>>>
   /** Path of a PEM public key as written. Such identities are refused when loading, for now. */
   readonly key?: string
 }

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { durationPattern, durationWanted, endPattern, endWanted } from './duration.ts'
+import { presetFields, triggerField } from './preset-schema.ts'
 
 const text = (wanted: string) =>
   z
@@ -69,7 +70,7 @@ export const identitySchema = z
       'The git ref that was built, as in refs/heads/main or refs/tags/v{version}. May hold * and **.',
     ),
     commit: field('a commit', 'The commit that was built.'),
-    trigger: field('a trigger', 'What started the build, as in push or workflow_dispatch.'),
+    trigger: triggerField,
     runner: field('a kind of runner', 'Where it ran: github-hosted or self-hosted.'),
     environment: field('the name of an environment', 'The deployment environment.'),
     visibility: field(
@@ -80,6 +81,7 @@ export const identitySchema = z
       'the path of a PEM file',
       'A public key, for signatures of your own. Not judged by this version: refused when the policy is loaded.',
     ),
+    ...presetFields,
   })
   .describe('Who signed. Every field given must match.')
 

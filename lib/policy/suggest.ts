@@ -13,6 +13,7 @@ import { parsePolicy } from './parse.ts'
 import { pinnedFields } from './pin.ts'
 import type { Policy, Presence, Requirement } from './policy.ts'
 import { isDefinite } from './reason.ts'
+import { shortened } from './shorten.ts'
 
 export type Suggestion = {
   /** YAML items for `rules:`, indented by two; empty when nothing may be offered. */
@@ -68,8 +69,8 @@ const identityRule = (
     `      publishAttestation: ${strongest(asked.map(r => r.publishAttestation))}`,
     `      manifest: ${manifests.includes('if-present') ? 'if-present' : 'ignore'}`,
     '      provenance:',
-    ...Object.entries(pinnedFields(identity, id.version)).map(
-      ([key, value]) => `        ${key}: ${quoted(value)}`,
+    ...Object.entries(shortened(pinnedFields(identity, id.version))).map(
+      ([key, value]) => `        ${key}: ${JSON.stringify(value)}`,
     ),
     `    minimumAge: ${age === 0 ? 'off' : showDuration(age)}`,
     ...(conditions.length > 0 ? [`    where: ${quoted(conditions.join(' && '))}`] : []),

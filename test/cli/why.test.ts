@@ -136,7 +136,7 @@ t.test('a refusal, told in every part', async t => {
     /refused: 0\.1\.0 NO_PROVENANCE/,
     /Under rules: of policy-0\.yaml/,
     /^ {2}- name: "widget is published from where 1\.1\.0 was"$/m,
-    /^ {8}repositoryId: "666"$/m,
+    /^ {8}github: "mallory\/widget#666"$/m,
   ])
     t.match(stdout, said)
   t.ok(stdout.indexOf('nearest miss') < stdout.indexOf('tools line'), 'the nearest comes first')
@@ -171,7 +171,7 @@ t.test('a running server says the same', async t => {
   t.match(JSON.parse(its.stdout), {
     decision: 'refuse',
     package: { name: 'widget', version: '1.1.0' },
-    lines: /repositoryId/,
+    lines: /github: "mallory\/widget#666"/,
     timeline: { name: 'widget', runs: [{}, {}, {}, {}] },
   })
   t.same(JSON.parse(its.stdout), JSON.parse(mine.stdout))

@@ -211,7 +211,7 @@ t.test('a changed publisher can be named', async t => {
   const over = { history: [known(releases('1.2.2+@400')[0], identity({ repositoryId: '2' }))] }
   const { lines, reasons } = told('', over)
   t.match(reasons, [{ code: 'PUBLISHER_CHANGED' }])
-  t.match(lines, /repositoryId: "1001"/)
+  t.match(lines, /github: "acme\/lib#1001"/)
   t.equal(withLines('', lines, over).decision, 'allow')
 })
 

@@ -147,7 +147,54 @@ t.test('identities', async t => {
   const subject = "subject: 'https://github.com/a/b/.github/workflows/c.yml@refs/heads/"
   t.same(lint(`repositoryId: '1', trigger: push, ${subject}main'`), [])
   t.same(lint(`repositoryId: '1', trigger: push, ${subject}*'`), ['wildcard-ref'])
-  t.same(lint("owner: 'https://gitlab.com/a'", use, 'https://gitlab.com'), [])
+  t.same(lint("owner: 'https://gitlab.com/a'", use, 'https://gitlab.com'), [
+    'wide-identity',
+    'missing-trigger',
+  ])
+  t.same(lint(full.replace('push', '[push, workflow_run, issues]')), [
+    'risky-trigger',
+    'risky-trigger',
+  ])
+  for (const issuer of [
+    `${github}/acme`,
+    'https://github.acme.example/_services/token',
+    'https://token.actions.acme.ghe.com',
+  ])
+    t.same(lint("owner: 'https://a.example/a'", use, issuer), [
+      'wide-identity',
+      'missing-trigger',
+    ])
+  t.same(lint(full, use, 'https://gitlab.acme.example'), [])
+  t.same(lint(full.replace('workflow: a.yml, ', ''), use, 'https://gitlab.com'), [])
+  t.same(lint(full.replace('push', 'merge_request_event'), use, 'https://gitlab.com'), [
+    'risky-trigger',
+  ])
+  t.same(lint(full.replace('heads/main', 'heads/*'), use, 'https://gitlab.com'), [
+    'wildcard-ref',
+  ])
+  const circleci = 'https://oidc.circleci.com/org/1'
+  const pipeline =
+    "subject: 'https://circleci.com/x', repository: https://a.example/b/c, ref: refs/heads/main"
+  t.same(lint(pipeline, use, circleci), [])
+  t.same(lint(`${pipeline}, runner: ssh-rerun`, use, circleci), ['risky-runner'])
+  for (const part of pipeline.split(', '))
+    t.same(
+      lint(
+        `ownerId: '1', ${pipeline.replace(part, '').replace(/^, |, (?=, |$)/, '')}`,
+        use,
+        circleci,
+      ),
+      ['wide-identity'],
+      part,
+    )
+  t.same(lint('subject: a@acme.example', use, 'https://accounts.google.com'), [])
+  const preset = (text: string) => warnings(`identities:\n  x: { ${text} }\n${use}`)
+  t.same(preset('github: acme/lib#1, workflow: a.yml'), [])
+  t.same(preset('github: acme/lib, workflow: a.yml'), ['3:8 wide-identity'])
+  t.same(preset("github: acme/lib, workflow: a.yml, ownerId: '1'"), [])
+  t.same(preset('gitlab: acme/lib#1'), [])
+  t.same(preset('gitlab: acme/lib'), ['3:8 wide-identity'])
+  t.same(preset('google: a@acme.example'), [])
   const inPlace = `rules: [{ packages: [a], require: { provenance: { issuer: '${github}', ownerId: '1', workflow: a, ref: refs/heads/x } } }]`
   t.same(warnings(inPlace), ['2:37 missing-trigger'])
 })

@@ -35,14 +35,17 @@ import {
 } from './sigstore/statements.ts'
 
 export {
+  circleciCertificate,
   emailCertificate,
   githubCertificate,
   gitlabCertificate,
   githubIssuer,
   oidcToken,
+  subjectCertificate,
 } from './sigstore/publisher.ts'
 export type {
   CertificateRequest,
+  CircleciPublisher,
   GithubPublisher,
   GitlabPublisher,
 } from './sigstore/publisher.ts'

@@ -30,6 +30,8 @@ export type GithubPublisher = {
   readonly environment?: string
   readonly run?: { readonly id: string; readonly attempt: string }
   readonly issuer?: string
+  /** Origin, without a trailing slash; GitHub Enterprise has its own. */
+  readonly server?: string
   /** The OIDC token's `sub` (.24). */
   readonly tokenSubject?: string
   /** `job_workflow_ref` of a reusable workflow: `owner/name/path@ref`; default is the caller. */
@@ -58,6 +60,7 @@ export const githubDefaults = (publisher: GithubPublisher) => {
     visibility: 'public',
     run: { id: '3000003', attempt: '1' },
     issuer: githubIssuer,
+    server: 'https://github.com',
     signer: workflowRef,
     signerDigest: commit,
     era: 'current' as const,
@@ -71,10 +74,9 @@ export const githubDefaults = (publisher: GithubPublisher) => {
   }
 }
 
-const server = 'https://github.com'
-
 export const githubCertificate = (publisher: GithubPublisher): CertificateRequest => {
   const p = githubDefaults(publisher)
+  const { server } = p
   const legacy = [p.issuer, p.trigger, p.commit, p.workflowName, p.repository, p.ref]
   const current: (readonly [number, string | undefined])[] = [
     [8, p.issuer],
@@ -114,6 +116,9 @@ export type GitlabPublisher = {
   readonly trigger?: string
   readonly runner?: string
   readonly jobId?: string
+  /** Path of the pipeline's file. */
+  readonly config?: string
+  readonly environment?: string
   /** Origin, without a trailing slash. */
   readonly server?: string
 }
@@ -127,12 +132,14 @@ export const gitlabDefaults = (publisher: GitlabPublisher) => ({
   runner: 'gitlab-hosted',
   jobId: '6000006',
   server: 'https://gitlab.com',
+  config: '.gitlab-ci.yml',
   ...publisher,
 })
 
 export const gitlabCertificate = (publisher: GitlabPublisher): CertificateRequest => {
   const p = gitlabDefaults(publisher)
-  const config = `${p.server}/${p.project}//.gitlab-ci.yml@${p.ref}`
+  const config = `${p.server}/${p.project}//${p.config}@${p.ref}`
+  const [, kind, name] = /^refs\/(head|tag)s\/(.*)$/.exec(p.ref) ?? []
   return {
     san: { type: 'uri', value: config },
     extensions: [
@@ -153,7 +160,11 @@ export const gitlabCertificate = (publisher: GitlabPublisher): CertificateReques
         [20, p.trigger],
         [21, `${p.server}/${p.project}/-/jobs/${p.jobId}`],
         [22, 'public'],
-        [24, `project_path:${p.project}:ref_type:branch:ref:main`],
+        [23, p.environment],
+        [
+          24,
+          `project_path:${p.project}:ref_type:${kind === 'tag' ? 'tag' : 'branch'}:ref:${name}`,
+        ],
       ]),
     ],
   }
@@ -169,6 +180,56 @@ export const emailCertificate = (
     { oid: 1, value: issuer, raw: true },
     { oid: 8, value: issuer },
   ],
+})
+
+export type CircleciPublisher = {
+  readonly organization?: string
+  readonly project?: string
+  readonly pipeline?: string
+  /** `vcs-origin`: without a scheme. */
+  readonly origin?: string
+  readonly ref?: string
+  readonly sshRerun?: boolean
+  readonly issuer?: string
+}
+
+/** No digest, no trigger; the runner is two quotes where nobody was logged in (Fulcio's template). */
+export const circleciCertificate = ({
+  organization = '11111111-1111-4111-8111-111111111111',
+  project = '22222222-2222-4222-8222-222222222222',
+  pipeline = '33333333-3333-4333-8333-333333333333',
+  origin = 'github.com/acme/widget',
+  ref = 'refs/heads/main',
+  sshRerun = false,
+  issuer = `https://oidc.circleci.com/org/${organization}`,
+}: CircleciPublisher = {}): CertificateRequest => {
+  const api = 'https://circleci.com/api/v2'
+  const definition = `${api}/projects/${project}/pipeline-definitions/${pipeline}`
+  return {
+    san: { type: 'uri', value: definition },
+    extensions: [
+      { oid: 1, value: issuer, raw: true },
+      ...utf8([
+        [8, issuer],
+        [9, definition],
+        [11, sshRerun ? 'ssh-rerun' : '""'],
+        [12, origin],
+        [14, ref],
+        [18, `${api}/pipeline/44444444-4444-4444-8444-444444444444/config`],
+        [21, 'https://app.circleci.com//workflow/55555555-5555-4555-8555-555555555555/job/6'],
+      ]),
+    ],
+  }
+}
+
+/** A subject and an issuer are all that is known: service accounts of clusters, user names, SPIFFE. */
+export const subjectCertificate = (
+  type: CertificateRequest['san']['type'],
+  value: string,
+  issuer: string,
+): CertificateRequest => ({
+  san: { type, value },
+  extensions: emailCertificate('', issuer).extensions,
 })
 
 /** What Fulcio makes of an OIDC token's claims: GitHub's where it names a repository, else e-mail, else `sub`. */

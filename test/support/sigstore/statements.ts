@@ -57,7 +57,7 @@ export const publishStatement = (artifact: Artifact, registry: string): Statemen
 /** libnpmpublish's statement for GitHub Actions. */
 export const githubV1 = (artifact: Artifact, publisher: GithubPublisher): Statement => {
   const p = githubDefaults(publisher)
-  const repository = `https://github.com/${p.repository}`
+  const repository = `${p.server}/${p.repository}`
   return {
     _type: statementV1,
     subject: [subjectOf(artifact)],
