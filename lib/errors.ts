@@ -67,6 +67,10 @@ export const errorTable = {
   },
   ECONFIG: { status: 500, todo: 'Correct the configuration file at the place named.' },
   EPOLICY: { status: 500, todo: 'Correct the policy file at the place named.' },
+  ESIGNING: {
+    status: 409,
+    todo: 'Correct the signing keys or settings named, or publish a new version: what was signed once is not signed for other bytes.',
+  },
   ETRUST: { status: 500, todo: 'Correct the trust root or key file named.' },
   ELOG: {
     status: 500,

@@ -2,8 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { openRegistrySigner, type RegistrySigner } from './attest/registry-signer.ts'
 import type { Settings, UpstreamSettings } from './config/settings.ts'
 import { readTextFile } from './config/text-file.ts'
+import { AttestryError } from './errors.ts'
 import type { Examiner } from './evidence/examiner.ts'
 import { openExaminer } from './evidence/open-examiner.ts'
 import { tarballLimits } from './evidence/tarball.ts'
@@ -13,6 +15,7 @@ import type { Policy } from './policy/policy.ts'
 import { openLocalStore } from './store/local.ts'
 import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
+import { readKeyFolder, readKeyList } from './trust/key-folder.ts'
 import { loadTrust } from './trust/load-trust.ts'
 import { npmRegistry } from './upstream/default-registry.ts'
 import { offlineUpstream } from './upstream/offline.ts'
@@ -100,12 +103,14 @@ export const examinerFor = async (
   settings: Settings,
   upstream: UpstreamSettings,
 ): Promise<Examiner> => {
+  const { signing } = upstream
   const { kind } = upstream.registryKeys
   const trust = await loadTrust({
     roots: (upstream.trustRoots ?? settings.trust.roots).map(root =>
       root.kind === 'file' ? root : 'public-good',
     ),
     registryKeys: kind === 'file' ? upstream.registryKeys : kind,
+    ...(signing && { ownKeys: await readKeyList(signing.keys) }),
   })
   const { workers, timeout } = settings.verification
   const limits = { ...tarballLimits, unpacked: settings.limits.unpacked }
@@ -113,6 +118,22 @@ export const examinerFor = async (
   // whose packages mirrors serve
   const registries = [upstream.url, npmRegistry]
   return openExaminer({ trust, registries, workers, timeout, limits })
+}
+
+const signerOf = async (
+  { name, signing }: UpstreamSettings,
+  now: Date,
+  observer: RoomsObserver,
+): Promise<RegistrySigner | undefined> => {
+  if (!signing) return undefined
+  const passphrase = signing.passphrase?.reveal()
+  const folder = { folder: signing.keys, ...(passphrase !== undefined && { passphrase }) }
+  const signer = openRegistrySigner({ from: signing.keys, ...(await readKeyFolder(folder)) })
+  // no reason not to serve
+  const problem = signer.problem(now)
+  if (problem !== undefined)
+    observer.onError?.(`signing for ${name}`, new AttestryError('ESIGNING', problem))
+  return signer
 }
 
 /** When a part fails to open, those opened before it are closed. */
@@ -148,6 +169,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     const upstreams = new Map<string, Upstream>()
     const terms = new Map(settings.upstreams.map(upstream => [upstream.name, upstream]))
     const examiners = new Map<string, Examiner>()
+    const signers = new Map<string, RegistrySigner>()
     for (const upstream of settings.upstreams) {
       const { name, url } = upstream
       const asked = options.upstreamFor
@@ -157,6 +179,8 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
           : await upstreamOf(upstream, limits, instance, observer)
       upstreams.set(name, opened(asked))
       examiners.set(name, opened(await examinerFor(settings, upstream)))
+      const signer = await signerOf(upstream, now(), observer)
+      if (signer) signers.set(name, signer)
     }
     return {
       store,
@@ -172,6 +196,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
             terms,
             limits,
             examiners,
+            signers,
             policies,
             views,
             publicUrl,

@@ -43,6 +43,14 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Make, list and revoke the tokens that clients bring.',
     load: async () => (await import('./token.ts')).token,
   },
+  keys: {
+    summary: 'Make, list, rotate and export the keys that our own packages are signed with.',
+    load: async () => (await import('./keys.ts')).keys,
+  },
+  sign: {
+    summary: 'Sign versions of our own packages that are there already.',
+    load: async () => (await import('./sign.ts')).sign,
+  },
   store: {
     summary: 'Look at what is kept, clean it up, and carry it to another site.',
     load: async () => (await import('./store.ts')).store,

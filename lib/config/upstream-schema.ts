@@ -102,6 +102,16 @@ const upstream = z.strictObject({
     "Whether requests that are passed on take the client's own token or password along. Nothing else ever does.",
     ['never', 'forward'],
   ).default('never'),
+  signing: z
+    .strictObject({
+      keys: path(
+        'Folder of the keys (`attestry keys create`) that sign what is published to this upstream through Attestry, or with `attestry sign`. Only names in `packages` are signed.',
+        'folder',
+      ),
+      passphrase: secret('Of the private keys in it.').optional(),
+    })
+    .describe('Registry signatures of our own.')
+    .optional(),
   timeout: duration(
     'How long the upstream may be silent: while connecting (at most 10s of it), before the answer and inside it. A document may take 4 times this altogether, a tarball 20 times.',
     { min: 10, max: ms('1h') },
@@ -155,6 +165,8 @@ export const upstreams = z
           )
         else if (source.evidenceFrom !== undefined)
           complain(`${evidenceFrom} has its evidence from elsewhere itself`, 'evidenceFrom')
+        if (settings.signing)
+          complain(`what ${evidenceFrom} says of these packages counts; sign there`, 'signing')
       }
       for (const [i, text] of settings.packages.entries()) {
         const other = taken.get(text)

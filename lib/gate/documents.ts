@@ -3,9 +3,12 @@
  * kept, and its "there is none" kept for a while too (most lookups of attestations find none).
  */
 import { LRUCache } from 'lru-cache'
+import { AttestryError, messageOf } from '../errors.ts'
 import type { Store } from '../store/store.ts'
-import type { PackageId } from '../types.ts'
+import { endpointForm } from '../trust/registry-key.ts'
+import type { PackageId, RegistryKey } from '../types.ts'
 import type { DocumentAnswer, Upstream } from '../upstream/upstream.ts'
+import { record, type Manifest } from './claims.ts'
 import { openFlights } from './flights.ts'
 
 /** Kept in the collection `document`; the text is the upstream's JSON as received. */
@@ -17,6 +20,8 @@ export type DocumentsOptions = {
   readonly now: () => Date
   /** Milliseconds for which "there is none" is remembered. */
   readonly negativeTtl: number
+  /** Our own, served beside the upstream's. */
+  readonly ownKeys?: readonly RegistryKey[]
 }
 
 /** Milliseconds after which keys are asked for again; they change once in years. */
@@ -24,7 +29,32 @@ const KEYS_TTL = 3_600_000
 
 export type Documents = ReturnType<typeof openDocuments>
 
-export const openDocuments = ({ store, upstreamFor, now, negativeTtl }: DocumentsOptions) => {
+/**
+ * Ours first: of two keys with one id clients take the first, and an upstream must not put its own
+ * in the place of one of ours.
+ */
+const withKeys = (answer: DocumentAnswer, own: readonly RegistryKey[]): DocumentAnswer => {
+  if (own.length === 0) return answer
+  const { keys } = endpointForm(own)
+  const ids = new Set(keys.map(({ keyid }) => keyid))
+  const document = answer.kind === 'found' ? parsed(answer.body) : {}
+  const listed: readonly unknown[] = Array.isArray(document['keys']) ? document['keys'] : []
+  const theirs = listed.filter(key => !ids.has(String(record(key)['keyid'])))
+  const body = Buffer.from(JSON.stringify({ ...document, keys: [...keys, ...theirs] }))
+  return { kind: 'found', body }
+}
+
+const parsed = (body: Buffer): Manifest => {
+  try {
+    return record(JSON.parse(body.toString('utf8')))
+  } catch (error) {
+    const message = `The upstream's registry keys are not JSON: ${messageOf(error)}`
+    throw new AttestryError('EUPSTREAMDATA', message, { cause: error })
+  }
+}
+
+export const openDocuments = (options: DocumentsOptions) => {
+  const { store, upstreamFor, now, negativeTtl, ownKeys = [] } = options
   const missing = new LRUCache<string, true>({ max: 100_000, ttl: Math.max(1, negativeTtl) })
   const flight = openFlights<DocumentAnswer>()
 
@@ -57,6 +87,20 @@ export const openDocuments = ({ store, upstreamFor, now, negativeTtl }: Document
       ask(attestationsKey(id), () => upstreamFor(id.name).attestations(id)),
     )
 
+  const upstreamKeys = async (): Promise<DocumentAnswer> => {
+    const upstream = upstreamFor('')
+    const key = `keys ${upstream.evidenceFrom ?? upstream.name}`
+    if (missing.has(key)) return { kind: 'missing' }
+    const entry = await kept(key)
+    if (entry && now().getTime() - entry.fetchedAt <= KEYS_TTL) return found(entry)
+    try {
+      return await flight(key, () => ask(key, () => upstream.keys()))
+    } catch (error) {
+      if (entry) return found(entry)
+      throw error
+    }
+  }
+
   return {
     fetchAttestations,
 
@@ -76,19 +120,7 @@ export const openDocuments = ({ store, upstreamFor, now, negativeTtl }: Document
     /** "There is none" is asked again. */
     reset: (): void => missing.clear(),
 
-    /** The keys of the upstream that serves names nobody reserved. */
-    keys: async (): Promise<DocumentAnswer> => {
-      const upstream = upstreamFor('')
-      const key = `keys ${upstream.evidenceFrom ?? upstream.name}`
-      if (missing.has(key)) return { kind: 'missing' }
-      const entry = await kept(key)
-      if (entry && now().getTime() - entry.fetchedAt <= KEYS_TTL) return found(entry)
-      try {
-        return await flight(key, () => ask(key, () => upstream.keys()))
-      } catch (error) {
-        if (entry) return found(entry)
-        throw error
-      }
-    },
+    /** The keys of the upstream that serves names nobody reserved, and our own. */
+    keys: async (): Promise<DocumentAnswer> => withKeys(await upstreamKeys(), ownKeys),
   }
 }

@@ -69,6 +69,21 @@ const factsOf = (e: Evidence): readonly Fact<unknown>[] =>
   )
 const has = (e: Evidence, state: Fact['state']) => factsOf(e).some(fact => fact.state === state)
 
+/**
+ * Remembered facts as they count now. What was found against other claims than today's is not held
+ * against these; what verified once stays verified for the same bytes and trust.
+ */
+export const standingFacts = (
+  { evidence, claims: seen }: EvidenceRecord,
+  claims: VersionClaims,
+): Evidence =>
+  has(evidence, 'invalid') && seen !== fingerprint(claims)
+    ? merge(
+        evidence,
+        claimedEvidence(evidence.package, claims, evidence.trust, evidence.integrity),
+      )
+    : evidence
+
 export type EvidenceBookOptions = {
   readonly store: Store
   readonly alone: Alone

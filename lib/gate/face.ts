@@ -27,6 +27,7 @@ import type { PassThrough } from './pass-through.ts'
 import { rewriteManifest } from './representation.ts'
 import type { Routing } from './routing.ts'
 import type { Search } from './search.ts'
+import type { SignVersion } from './sign-version.ts'
 import type { SignatureWatch } from './signature-watch.ts'
 import { openTimelines } from './timeline.ts'
 import { openViews } from './views.ts'
@@ -45,6 +46,7 @@ export type Shared = {
   readonly routing: Routing
   readonly passThrough: PassThrough
   readonly search: Search
+  readonly sign: SignVersion
   readonly upstreamFor: (name: string) => Upstream
   readonly examinerFor: (upstream: string) => Examiner
   readonly now: () => Date
@@ -172,6 +174,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
       return { manifest: rewriteManifest(manifest, name, version, { publicUrl }) }
     },
     distTags: views.distTags,
+    versions: async name => [...(await packages.get(name)).versions.keys()],
     tarball: async (id, client) => {
       const { admission, remember } = await admissions.admit(id)
       await record(id, admission, client)
@@ -193,6 +196,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     allowsPassing: passThrough.allows,
     pass: passThrough.pass,
     search: shared.search,
+    sign: shared.sign,
     advisories: openAdvisories({ routing, findings, limits }),
   }
 }

@@ -3,6 +3,7 @@
  * them as they are handed in and holds no setting of its own.
  */
 import type { Readable } from 'node:stream'
+import type { RegistrySigner } from '../attest/registry-signer.ts'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import type { Policy } from '../policy/policy.ts'
@@ -33,8 +34,12 @@ import {
   type Sender,
 } from './pass-through.ts'
 import type { Form, Representation } from './representation.ts'
-import { openRouting, type UpstreamTerms } from './routing.ts'
+import { openRouting, type Routing, type UpstreamTerms } from './routing.ts'
+import { openPublishing } from './publishing.ts'
+import { openRegistrySignatures, type SignatureRecord } from './registry-signatures.ts'
 import { openSearch, type Search } from './search.ts'
+import { signedUpstream } from './signed-upstream.ts'
+import { openSignVersion, type SignVersion } from './sign-version.ts'
 import { openSignatureWatch } from './signature-watch.ts'
 import type { Timeline } from './timeline.ts'
 import type { ServedPackument } from './views.ts'
@@ -48,6 +53,13 @@ export type GateObserver = {
   /** The first package an upstream served carried no signature. */
   readonly onStripping?: (upstream: string) => void
   readonly onExamined?: (milliseconds: number) => void
+  readonly onSigned?: (
+    id: PackageId,
+    upstream: string,
+    signature: Pick<SignatureRecord, 'keyid' | 'because'>,
+  ) => void
+  /** It was published through us, and was to be signed. */
+  readonly onUnsigned?: (id: string, upstream: string, why: string) => void
   readonly onError?: (what: string, error: unknown) => void
 }
 
@@ -62,6 +74,8 @@ export type GateOptions = {
   readonly policies: readonly Policy[]
   /** Layers that views add to `policies`, by the view's name. */
   readonly views?: ReadonlyMap<string, readonly Policy[]>
+  /** Of upstreams whose packages we sign, by their names. */
+  readonly signers?: ReadonlyMap<string, RegistrySigner>
   /** Of what is passed on; default as in the settings. */
   readonly limits?: PassLimits
   /** Where clients reach us; ends with a slash. */
@@ -114,6 +128,8 @@ export type Gate = {
     versionOrTag: string,
   ) => Promise<{ readonly manifest: Manifest } | { readonly refused: Verdict }>
   readonly distTags: (name: string) => Promise<DistTags>
+  /** All that the upstream has, refused or not. */
+  readonly versions: (name: string) => Promise<readonly string[]>
   /** Judges, records the verdict and, when it allows, tells which bytes to send. */
   readonly tarball: (id: PackageId, client: Client) => Promise<Admission>
   /** A representation's document without compression; as a stream where it is very large. */
@@ -137,6 +153,8 @@ export type Gate = {
   readonly pass: PassThrough['pass']
   /** Throws EMETHOD where no upstream may be asked this. */
   readonly search: Search
+  /** Has a version that is there signed with our registry keys. Throws ESIGNING where it must not be. */
+  readonly sign: SignVersion
   /** What upstreams and our own judgement have against these versions; never fails for an upstream. */
   readonly advisories: (asked: Inventory, sender: Sender) => Promise<Advisories>
   /**
@@ -156,11 +174,29 @@ export type Gate = {
 }
 
 export const openGate = (options: GateOptions): Gate => {
-  const { store, upstreams, examiners, publicUrl, cache, observer = {} } = options
+  const { store, examiners, publicUrl, cache, observer = {}, signers = new Map() } = options
   const now = options.now ?? (() => new Date())
   const layers = openLayers(options.policies, options.views)
   const { terms = new Map<string, UpstreamTerms>() } = options
-  const routing = openRouting({ upstreams, terms, policies: layers.all })
+  const reservedFor = (name: string): string | undefined => routing.reservedFor(name)
+  const onUnsigned = (id: string, upstream: string, why: string) =>
+    observer.onUnsigned?.(id, upstream, why)
+  const registrySignatures = openRegistrySignatures({
+    store,
+    signers,
+    reservedFor,
+    now,
+    ...(observer.onSigned && { onSigned: observer.onSigned }),
+  })
+  const upstreams = new Map(
+    [...options.upstreams].map(([name, upstream]) => [
+      name,
+      signers.has(name)
+        ? signedUpstream(upstream, { signatures: registrySignatures, reservedFor, onUnsigned })
+        : upstream,
+    ]),
+  )
+  const routing: Routing = openRouting({ upstreams, terms, policies: layers.all })
   const { upstreamFor } = routing
 
   const examinerFor = (upstream: string): Examiner => {
@@ -172,7 +208,13 @@ export const openGate = (options: GateOptions): Gate => {
   const epochs = openEpochs()
   const signatures = openSignatureWatch(name => observer.onStripping?.(name))
   const background = openBackground({ onError: (key, error) => observer.onError?.(key, error) })
-  const documents = openDocuments({ store, upstreamFor, now, negativeTtl: cache.negativeTtl })
+  const documents = openDocuments({
+    store,
+    upstreamFor,
+    now,
+    negativeTtl: cache.negativeTtl,
+    ownKeys: [...signers.values()].flatMap(({ keys }) => keys),
+  })
   const alone = openAlone(store.leases)
   const tell = (change: Change): void => {
     store.changes.publish(change).catch(error => observer.onError?.('changes', error))
@@ -222,7 +264,23 @@ export const openGate = (options: GateOptions): Gate => {
   const limits = options.limits ?? defaultPassLimits
   const shared: Shared = {
     routing,
-    passThrough: openPassThrough({ routing, limits, onChange }),
+    passThrough: openPassThrough({
+      routing,
+      limits,
+      onChange,
+      publishing: openPublishing({
+        signatures: registrySignatures,
+        look: async name => void (await packages.get(name)),
+        onUnsigned,
+      }),
+    }),
+    sign: openSignVersion({
+      store,
+      packages,
+      signatures: registrySignatures,
+      upstreamFor,
+      onSigned: onChange,
+    }),
     search: openSearch({ routing, limits, now }),
     store,
     alone,

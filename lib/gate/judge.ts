@@ -6,7 +6,12 @@ import { publisherPredecessors } from '../policy/continuity.ts'
 import { judge } from '../policy/evaluate.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Evidence, JudgeInput, Release, Verdict, VersionClaims } from '../types.ts'
-import { claimedEvidence, type EvidenceBook, type EvidenceRecord } from './evidence-book.ts'
+import {
+  claimedEvidence,
+  standingFacts,
+  type EvidenceBook,
+  type EvidenceRecord,
+} from './evidence-book.ts'
 import { openPace } from './pace.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
 import { splitViewFact } from './split-view.ts'
@@ -82,7 +87,7 @@ export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
     entry?: EvidenceRecord,
   ) =>
     entry && (!claims.integrity || entry.evidence.integrity === claims.integrity)
-      ? entry.evidence
+      ? standingFacts(entry, claims)
       : claimedEvidence(
           { name: index.name, version: claims.version },
           claims,

@@ -4,6 +4,7 @@
  */
 import { AttestryError } from '../errors.ts'
 import type { ForwardAnswer, ForwardRequest, Upstream } from '../upstream/upstream.ts'
+import type { Publishing } from './publishing.ts'
 import type { Routing } from './routing.ts'
 
 /** Bytes, as in the settings. */
@@ -44,6 +45,8 @@ export type PassRequest = Pick<
   readonly sender: Sender
   /** The package it changes. */
   readonly changes?: string
+  /** A version of this package may be in the body. */
+  readonly publishes?: string
   /** Which limit holds for the answer; default `audit`. */
   readonly limit?: keyof PassLimits
 }
@@ -52,6 +55,8 @@ export type Passed = ForwardAnswer & {
   readonly upstream: Pick<Upstream, 'name' | 'url'>
   /** The client sent credentials, and they were not passed on. */
   readonly withheld: boolean
+  /** What was published and is not signed by us although it was to be: why, in one sentence. */
+  readonly unsigned?: string
 }
 
 export type PassThroughOptions = {
@@ -59,11 +64,15 @@ export type PassThroughOptions = {
   readonly limits: PassLimits
   /** Something may have changed at the upstream. */
   readonly onChange: (name: string) => void
+  /** Reads along while somebody publishes. */
+  readonly publishing?: Publishing
 }
 
 export type PassThrough = ReturnType<typeof openPassThrough>
 
-export const openPassThrough = ({ routing, limits, onChange }: PassThroughOptions) => {
+export const openPassThrough = (options: PassThroughOptions) => {
+  const { routing, limits, onChange, publishing } = options
+
   const nobody = (): never => {
     const [first] = routing.all()
     const key = `upstreams.${first?.name ?? 'npm'}.clientCredentials`
@@ -119,7 +128,7 @@ export const openPassThrough = ({ routing, limits, onChange }: PassThroughOption
 
     /** Throws EMETHOD or ECREDENTIALS where the settings do not let it through. */
     pass: async (request: PassRequest): Promise<Passed> => {
-      const { method, path, headers, body, signal, sender, changes, limit = 'audit' } = request
+      const { method, path, headers, signal, sender, changes, limit = 'audit' } = request
       const upstream = upstreamOf(request.owner)
       check(request, upstream)
       const { name, url } = upstream
@@ -128,6 +137,8 @@ export const openPassThrough = ({ routing, limits, onChange }: PassThroughOption
       const changed = () => {
         if (changes !== undefined) onChange(changes)
       }
+      const watch = publishing?.watch(name, request)
+      const body = watch?.body ?? request.body
       try {
         const answer = await upstream.forward({
           method,
@@ -140,8 +151,16 @@ export const openPassThrough = ({ routing, limits, onChange }: PassThroughOption
           ...(signal && { signal }),
           ...(request.access === 'write' && method !== 'GET' && { slow: true }),
         })
+        const published = answer.status < 300 ? watch : undefined
+        const unsigned = await published?.taken()
         if (answer.status < 400 || answer.status >= 500) changed()
-        return { ...answer, upstream: { name, url }, withheld: sent && !forwards }
+        await published?.signed()
+        return {
+          ...answer,
+          upstream: { name, url },
+          withheld: sent && !forwards,
+          ...(unsigned !== undefined && { unsigned }),
+        }
       } catch (error) {
         // it may have arrived all the same
         changed()

@@ -77,11 +77,18 @@ const rewritten = (body: unknown, passed: Passed, publicUrl: string): unknown =>
   }
 }
 
-const sendHead = (ctx: Context, { status, headers, upstream, withheld }: Passed): void => {
+const sendHead = (ctx: Context, passed: Passed): void => {
+  const { status, headers, upstream, withheld, unsigned } = passed
   ctx.status = status
   ctx.set('cache-control', 'no-store')
   ctx.set('attestry-upstream', upstream.name)
   for (const [key, value] of Object.entries(headers)) ctx.set(key, value)
+  // npm shows it below what it says itself
+  if (unsigned !== undefined)
+    ctx.set(
+      'npm-notice',
+      `Published, and not signed: ${unsigned.replace(/[^\x20-\x7e]+/g, ' ')}`,
+    )
   if (!withheld || (status !== 401 && status !== 403)) return
   ctx.set('attestry-withheld', 'authorization')
   ctx.set(
@@ -117,6 +124,8 @@ export const sendPassed = async (ctx: Context, gate: Gate, route: PassRoute): Pr
     sender: senderOf(ctx),
     headers,
     signal: client.signal,
+    ...(route.kind === 'publish' &&
+      route.changes !== undefined && { publishes: route.changes }),
     ...(route.kind === 'document' && { limit: 'packument' as const }),
     ...(route.kind === 'stage' && { limit: 'publish' as const }),
   }

@@ -3,7 +3,7 @@
  * that the rooms are opened with.
  */
 import { isAttestryError, messageOf } from '../errors.ts'
-import type { AuditEntry } from '../types.ts'
+import type { AuditEntry, PackageId } from '../types.ts'
 import type { Log, LogLevel } from './log.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -183,6 +183,20 @@ export const observe = ({
   onStripping: (upstream: string) => {
     const message = `upstream ${upstream} serves packages without signatures; does it strip them?`
     logEvent(log, { level: 'warn', event: 'stripping', message, fields: { upstream } })
+  },
+  onSigned: (
+    { name, version }: PackageId,
+    upstream: string,
+    { keyid, because }: { readonly keyid: string; readonly because: string },
+  ) => {
+    const message = `signed ${name}@${version} of upstream ${upstream}`
+    const fields = { package: `${name}@${version}`, upstream, keyid, because }
+    logEvent(log, { level: 'info', event: 'signed', message, fields })
+  },
+  onUnsigned: (id: string, upstream: string, why: string) => {
+    const message = `${id} was published to upstream ${upstream} and is not signed: ${why}`
+    const fields = { package: id, upstream, why }
+    logEvent(log, { level: 'error', event: 'not-signed', message, fields })
   },
   /** All that are in force now, and those that have changed. */
   onPolicies: (all: readonly PoliciesSeen[], changed?: PoliciesSeen) => {

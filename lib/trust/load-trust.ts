@@ -16,6 +16,8 @@ export type TrustOptions = {
   readonly roots: readonly ('public-good' | { readonly file: string })[]
   /** A file holds keys in TUF-target form, or in the form of `/-/npm/v1/keys`. */
   readonly registryKeys: 'bundled' | 'none' | { readonly file: string }
+  /** Those that packages are signed with here: they count besides. */
+  readonly ownKeys?: readonly RegistryKey[]
 }
 
 /** npm's client looks a registry's keys up as `<host><path>/keys.json`. */
@@ -100,9 +102,14 @@ export const loadTrust = async (options: TrustOptions): Promise<TrustMaterial> =
     throw new AttestryError('ETRUST', 'No trusted root is configured; wanted at least one.')
   const roots = await Promise.all(options.roots.map(loadRoot))
   const { keys, sources } = await loadKeys(options.registryKeys)
+  const { ownKeys = [] } = options
   return assembleTrust({
     roots: roots.map(({ root }) => root),
-    registryKeys: keys,
-    sources: [...roots.map(({ source }) => source), ...sources],
+    registryKeys: [...keys, ...ownKeys],
+    sources: [
+      ...roots.map(({ source }) => source),
+      ...sources,
+      ...(ownKeys.length > 0 ? ['our own registry keys'] : []),
+    ],
   })
 }

@@ -17,7 +17,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/types.ts': { imports: [], never: { modules: /./, why: 'the vocabulary needs nothing' } },
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
   'lib/version.ts': { imports: [] },
-  'lib/rooms.ts': { imports: [...words, 'lib/version.ts', ...parts, 'lib/gate/'] },
+  'lib/rooms.ts': {
+    imports: [...words, 'lib/version.ts', ...parts, 'lib/attest/', 'lib/gate/'],
+  },
   'lib/attestry.ts': {
     imports: [
       'lib/rooms.ts',
@@ -62,7 +64,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'lib/trust/': { imports: words },
   'lib/attest/': {
-    imports: [...words, 'lib/version.ts'],
+    imports: [...words, 'lib/version.ts', 'lib/trust/registry-key.ts'],
     never: { modules: /^(node:fs\b|koa$|jackspeak$)/, why: 'keys and tokens are handed in' },
   },
   'lib/lockfile/': {
@@ -87,7 +89,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/access/': { imports: [...words, 'lib/store/store.ts', 'lib/policy/glob.ts'] },
   'lib/observe/': { imports: words },
   'lib/gate/': {
-    imports: [...words, ...parts],
+    imports: [...words, ...parts, 'lib/attest/registry-signer.ts'],
     never: { modules: /^(koa|jackspeak|prom-client)$/, why: 'the gate knows no front end' },
   },
   'lib/http/': {
