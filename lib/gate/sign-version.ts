@@ -56,7 +56,7 @@ export const openSignVersion = (options: SignVersionOptions): SignVersion => {
     try {
       const bytes = bytesFact(claims, await download.done, upstream)
       if (bytes.state !== 'verified')
-        throw refuse(`${bytes.detail?.replace(/\.$/, '') ?? 'its bytes do not match'}`)
+        throw refuse(bytes.detail?.replace(/\.$/, '') ?? 'its bytes do not match')
     } finally {
       download.abandon()
     }

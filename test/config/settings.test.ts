@@ -87,7 +87,13 @@ t.test('config/example.attestry.yaml uses every key', async t => {
 
   const names = [...example.matchAll(/\.\/[\w.-]+\.(?:pem|json|yaml)/g)].map(m => m[0])
   const files = Object.fromEntries(names.map(name => [name.slice(2), 'content']))
-  const env = { MIRROR_USER: 'u', MIRROR_PASSWORD: 'p', ACME_TOKEN: 'a', ADMIN_TOKEN: 'x' }
+  const env = {
+    MIRROR_USER: 'u',
+    MIRROR_PASSWORD: 'p',
+    ACME_TOKEN: 'a',
+    KEYS_PASSPHRASE: 'k',
+    ADMIN_TOKEN: 'x',
+  }
   const settings = await at(t, { ...files, 'attestry.yaml': example }).load(env)
   t.strictSame(
     settings.upstreams.map(u => u.name),
@@ -209,7 +215,9 @@ t.test('every key has a variable that sets it', async t => {
       ? { ATTESTRY_UPSTREAMS_NPM_USERNAME: 'u', ATTESTRY_UPSTREAMS_NPM_PASSWORD: 'p' }
       : name.startsWith('server.tls')
         ? { ATTESTRY_SERVER_TLS_CERT: 'a.txt', ATTESTRY_SERVER_TLS_KEY: 'a.txt' }
-        : {}
+        : name.endsWith('signing.passphrase')
+          ? { ATTESTRY_UPSTREAMS_NPM_SIGNING_KEYS: 'keys' }
+          : {}
     t.notSame(await load({ ...pair, [variable]: value }), before, `${variable}=${value}`)
   }
   const some = await load({
@@ -220,6 +228,12 @@ t.test('every key has a variable that sets it', async t => {
   t.strictSame(some.policies, [join(cwd, 'a.txt'), join(cwd, 'b.txt')])
   t.strictSame(some.trust.roots, [{ kind: 'file', file: join(cwd, 'a.txt') }])
   t.equal(some.upstreams[0]?.token?.reveal(), '${taken as it is}')
+  const signing = await load({
+    ATTESTRY_UPSTREAMS_NPM_SIGNING_KEYS: 'keys',
+    ATTESTRY_UPSTREAMS_NPM_SIGNING_PASSPHRASE: 'correct horse',
+  })
+  t.equal(signing.upstreams[0]?.signing?.keys, join(cwd, 'keys'))
+  t.equal(signing.upstreams[0]?.signing?.passphrase?.reveal(), 'correct horse')
 })
 
 t.test('a variable that names no setting is an error with the nearest names', async t => {
@@ -307,6 +321,9 @@ t.test('settings that do not go together', async t => {
     ),
     [{ line: 6, message: /from elsewhere/ }],
   )
+  t.match(await of(`${two('evidenceFrom: npm')}\n    signing: { keys: k }`), [
+    { line: 6, message: /sign there/ },
+  ])
   t.match(await of('trust: { roots: [] }'), [{ line: 1 }])
   t.match(await of('- listen'), [{ line: 1, column: 1 }])
   t.match(await of('storage: here'), [{ line: 1, column: 1 }])

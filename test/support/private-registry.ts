@@ -110,7 +110,7 @@ export const startPrivateRegistry = async (): Promise<PrivateRegistry> => {
     packuments,
     tarballs,
     version: (name, version) =>
-      (packuments.get(name)?.['versions'] as Record<string, Json>)[version] ?? {},
+      ((packuments.get(name) ?? {})['versions'] as Record<string, Json>)[version] ?? {},
     publish: (name, version, tarball) => take(publishDocument(name, version, tarball)),
   }
 }
