@@ -6,7 +6,7 @@ import type { Gate } from './gate/gate.ts'
 import { openHandler, type AppObserver } from './http/app.ts'
 import { readCertificate, watchCertificate } from './http/certificate-files.ts'
 import { listen } from './http/server.ts'
-import { openRooms, type Rooms, type RoomsObserver } from './rooms.ts'
+import { openRooms, type Rooms, type RoomsObserver, type RoomsOptions } from './rooms.ts'
 import { version } from './version.ts'
 
 export type Observer = RoomsObserver & AppObserver
@@ -16,7 +16,7 @@ export type AttestryOptions = {
   readonly observer?: Observer
   readonly metrics?: () => Promise<{ readonly type: string; readonly text: string }>
   readonly now?: () => Date
-}
+} & Pick<RoomsOptions, 'instance' | 'policyText'>
 
 export type Attestry = Pick<Rooms, 'store' | 'policies' | 'views' | 'upstreams'> & {
   /** Where clients reach it; ends with a slash. */

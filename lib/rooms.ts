@@ -35,6 +35,10 @@ export type RoomsOptions = {
   readonly now?: () => Date
   /** No upstream is asked for anything: what the store has answers, however old it is. */
   readonly offline?: boolean
+  /** Identifies this server to itself; default one of its own. Processes of a cluster are one server. */
+  readonly instance?: string
+  /** In place of reading a policy file. Throws EPOLICY. */
+  readonly policyText?: (file: string) => Promise<string>
   /** In place of every upstream's registry; asked for every packument, whatever the age of what is here. */
   readonly upstreamFor?: (upstream: UpstreamSettings) => Upstream
 }
@@ -61,10 +65,11 @@ export type Rooms = {
 export const loadPolicies = async (
   files: readonly string[],
   upstreams?: readonly string[],
+  read = (file: string) => readTextFile(file, 'EPOLICY'),
 ): Promise<readonly Policy[]> =>
   Promise.all(
     files.map(async file =>
-      parsePolicy(await readTextFile(file, 'EPOLICY'), {
+      parsePolicy(await read(file), {
         file,
         name: basename(file),
         ...(upstreams && { upstreams }),
@@ -151,10 +156,10 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
   }
   try {
     const names = settings.upstreams.map(({ name }) => name)
-    const policies = await loadPolicies(settings.policies, names)
+    const policies = await loadPolicies(settings.policies, names, options.policyText)
     const views = new Map<string, readonly Policy[]>()
     for (const [name, view] of Object.entries(settings.views))
-      views.set(name, await loadPolicies(view.policies, names))
+      views.set(name, await loadPolicies(view.policies, names, options.policyText))
     const half = Math.floor(storage.memory / 2)
     const store = opened(
       await openLocalStore({
@@ -165,7 +170,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
         log: event => observer.onStoreEvent?.(event),
       }),
     )
-    const instance = randomUUID()
+    const instance = options.instance ?? randomUUID()
     const upstreams = new Map<string, Upstream>()
     const terms = new Map(settings.upstreams.map(upstream => [upstream.name, upstream]))
     const examiners = new Map<string, Examiner>()

@@ -1,15 +1,24 @@
 /** What `serve` does about policies while it runs: follows their files, and tells of waivers. */
-import type { Attestry } from '../attestry.ts'
 import type { Settings } from '../config/settings.ts'
 import type { observe } from '../observe/events.ts'
 import type { Log } from '../observe/log.ts'
 import { inForce } from '../policy/baseline.ts'
 import type { Policy } from '../policy/policy.ts'
-import { openReload } from './reload.ts'
+import { openReload, type ReloadOptions } from './reload.ts'
 import { openWaiverWatch } from './waiver-watch.ts'
 
+/** What judges by policies: a gate, or those of all workers. */
+export type Judging = {
+  /** Over all layers in force now. */
+  readonly policyDigest: string
+  readonly adopt: ReloadOptions['adopt']
+}
+
 export type FollowOptions = {
-  readonly attestry: Pick<Attestry, 'gate' | 'policies' | 'views' | 'url'>
+  /** In force at the start: those of everybody, and what each view adds. */
+  readonly policies: readonly Policy[]
+  readonly views: ReadonlyMap<string, readonly Policy[]>
+  readonly judging: (view?: string) => Judging
   readonly settings: Pick<Settings, 'policies' | 'views' | 'upstreams'>
   readonly observer: Pick<
     ReturnType<typeof observe>,
@@ -23,21 +32,18 @@ type Part = {
   readonly view?: string
   readonly files: readonly string[]
   readonly policies: readonly Policy[]
-  readonly gate: Pick<Attestry['gate'], 'adopt' | 'policyDigest'>
+  readonly gate: Judging
 }
 
-const partsOf = ({ attestry, settings }: FollowOptions): readonly Part[] => {
-  const { gate, policies, views, url } = attestry
-  return [
-    { files: settings.policies, policies, gate },
-    ...Array.from(views, ([view, layers]) => ({
-      view,
-      files: settings.views[view]?.policies ?? [],
-      policies: layers,
-      gate: gate.view(view, url),
-    })),
-  ]
-}
+const partsOf = ({ policies, views, judging, settings }: FollowOptions): readonly Part[] => [
+  { files: settings.policies, policies, gate: judging() },
+  ...Array.from(views, ([view, layers]) => ({
+    view,
+    files: settings.views[view]?.policies ?? [],
+    policies: layers,
+    gate: judging(view),
+  })),
+]
 
 /** Follows until closed; SIGHUP reads at once. */
 export const followPolicies = (options: FollowOptions) => {

@@ -18,8 +18,8 @@ export type ReloadOptions = {
   readonly upstreams: readonly string[]
   /** What is in force at the start. */
   readonly policies: readonly Policy[]
-  /** Puts them in force. */
-  readonly adopt: (policies: readonly Policy[]) => void
+  /** Puts them in force; `texts` is what they were read from. */
+  readonly adopt: (policies: readonly Policy[], texts: readonly PolicyText[]) => void
   /** After `adopt`. */
   readonly onAdopted?: (policies: readonly Policy[]) => void
   /** EPOLICY with every complaint; once for each text that is refused. */
@@ -29,6 +29,9 @@ export type ReloadOptions = {
   /** Milliseconds between two readings. */
   readonly interval?: number
 }
+
+/** A policy file as it was read. */
+export type PolicyText = { readonly file: string; readonly text: string }
 
 export type Outcome = 'adopted' | 'refused' | 'unchanged'
 
@@ -127,7 +130,11 @@ export const openReload = (options: ReloadOptions): Reload => {
       // nobody knows yet which texts the server was opened with, but what they said
       if (inForce === undefined && policyDigest(next) === policyDigest(policies))
         return unchanged(readings)
-      adopt(next)
+      const texts = files.map((file, i) => {
+        const reading = readings[i]
+        return { file, text: reading && 'text' in reading ? reading.text : '' }
+      })
+      adopt(next, texts)
       policies = next
       inForce = readings
       refused = false

@@ -1,14 +1,16 @@
 /** `attestry serve`: the proxy, until it is told to stop. */
+import cluster from 'node:cluster'
 import { Registry } from 'prom-client'
-import { openAttestry, type Attestry } from '../attestry.ts'
+import type { Attestry } from '../attestry.ts'
 import type { Settings } from '../config/settings.ts'
-import { messageOf } from '../errors.ts'
 import { observe } from '../observe/events.ts'
 import { openLog, type Log } from '../observe/log.ts'
 import { openMetrics } from '../observe/metrics.ts'
 import { version } from '../version.ts'
 import type { Run } from './io.ts'
 import { followPolicies } from './follow-policies.ts'
+import { probe } from './serve/probe.ts'
+import { untilStopped } from './serve/signals.ts'
 import { sessionJack, sessionSettings } from './session.ts'
 
 const options = () =>
@@ -23,23 +25,6 @@ const options = () =>
       description: 'fatal, error, warn, info, debug, trace, silent.',
     },
   })
-
-/** A small package that npm itself depends on: whoever serves npm's packages has it. */
-const PROBE = 'abbrev'
-
-/** Asks the upstream for one package, so that a mirror that strips signatures is noticed at once. */
-const probe = async ({ gate }: Attestry, log: Log, settings: Settings) => {
-  const [first] = settings.upstreams
-  if (!first || first.registryKeys.kind === 'none') return
-  try {
-    const { standing } = await gate.packument(PROBE, 'abbreviated')
-    log.debug({ event: 'probe', upstream: standing.index.upstream }, 'the upstream answers')
-  } catch (error) {
-    // a private registry need not have it; a dead one will be heard of when somebody asks
-    const message = `upstream ${first.name} was asked for ${PROBE}: ${messageOf(error)}`
-    log.info({ event: 'probe', upstream: first.name }, message)
-  }
-}
 
 const announce = (attestry: Attestry, log: Log, settings: Settings) => {
   const { url, policies, gate } = attestry
@@ -58,26 +43,10 @@ const announce = (attestry: Attestry, log: Log, settings: Settings) => {
   )
 }
 
-const untilStopped = async (): Promise<NodeJS.Signals> =>
-  new Promise(resolve => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.once(signal, () => resolve(signal))
-    }
-  })
-
-export const serve: Run = async (args, io) => {
-  const command = options()
-  const { values } = command.parse([...args])
-  if (values.help) {
-    io.stdout.write(command.usage())
-    return 0
-  }
-  const { listen, 'public-url': publicUrl, 'log-level': logLevel } = values
-  const settings = await sessionSettings(values, io, {
-    ...(listen !== undefined && { listen }),
-    ...(publicUrl !== undefined && { publicUrl }),
-    ...(logLevel !== undefined && { logLevel }),
-  })
+/** One process that does all. */
+const serveAlone = async (settings: Settings): Promise<number> => {
+  // the first process of a cluster needs none of this
+  const { openAttestry } = await import('../attestry.ts')
   const log = openLog(settings.log)
   const metrics = openMetrics({ registry: new Registry(), version })
   const observer = observe({ log, metrics })
@@ -87,7 +56,9 @@ export const serve: Run = async (args, io) => {
     log.error({ event: 'error', err: error }, 'unhandled'),
   )
   announce(attestry, log, settings)
-  const follower = followPolicies({ attestry, settings, observer, log })
+  const { policies, views, gate, url } = attestry
+  const judging = (view?: string) => (view === undefined ? gate : gate.view(view, url))
+  const follower = followPolicies({ policies, views, judging, settings, observer, log })
   void probe(attestry, log, settings)
   const signal = await untilStopped()
   log.info({ event: 'stopping', signal }, `${signal}: finishing what is under way`)
@@ -96,4 +67,33 @@ export const serve: Run = async (args, io) => {
   metrics.close()
   log.info({ event: 'stopped' }, 'stopped')
   return 0
+}
+
+export const serve: Run = async (args, io) => {
+  const command = options()
+  const { values } = command.parse([...args])
+  if (values.help) {
+    io.stdout.write(command.usage())
+    return 0
+  }
+  const { listen, 'public-url': publicUrl, 'log-level': logLevel } = values
+  const overrides = {
+    ...(listen !== undefined && { listen }),
+    ...(publicUrl !== undefined && { publicUrl }),
+    ...(logLevel !== undefined && { logLevel }),
+  }
+  if (cluster.isWorker) {
+    const { welcomed, serveWorker, leaveCluster } = await import('./serve/worker.ts')
+    try {
+      const start = await welcomed()
+      const settings = await sessionSettings(values, io, overrides, start.settings)
+      return await serveWorker(settings, start)
+    } finally {
+      leaveCluster()
+    }
+  }
+  const settings = await sessionSettings(values, io, overrides)
+  if (settings.cluster.workers === 1) return serveAlone(settings)
+  const { servePrimary } = await import('./serve/primary.ts')
+  return servePrimary(settings)
 }

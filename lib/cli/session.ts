@@ -2,7 +2,7 @@
 import { jack } from 'jackspeak'
 import { loadSettings, type Overrides, type Settings } from '../config/settings.ts'
 import type { Gate, GateObserver } from '../gate/gate.ts'
-import { openRooms, type Rooms } from '../rooms.ts'
+import type { Rooms } from '../rooms.ts'
 import type { Io } from './io.ts'
 
 /** A parser with the options by which a command finds its settings. Add the command's own to it. */
@@ -30,16 +30,21 @@ export type SessionValues = {
   readonly policy?: readonly string[] | undefined
 }
 
-/** The settings that a command's options name; more overrides may come from its own options. */
+/**
+ * The settings that a command's options name; more overrides may come from its own options. `held` is
+ * taken in place of what the file holds now.
+ */
 export const sessionSettings = (
   { config, storage, upstream, policy }: SessionValues,
   io: Io,
   more: Overrides = {},
+  held?: string,
 ): Promise<Settings> =>
   loadSettings({
     ...(config !== undefined && { file: config }),
     env: io.env,
     cwd: io.cwd,
+    ...(held !== undefined && { held }),
     overrides: {
       ...(storage !== undefined && { storage }),
       ...(upstream !== undefined && { upstream }),
@@ -62,6 +67,7 @@ export const openSession = async (
   observer: GateObserver = {},
 ): Promise<Session> => {
   const settings = await sessionSettings(values, io)
+  const { openRooms } = await import('../rooms.ts')
   const rooms = await openRooms({ settings, observer })
   const gate = rooms.openGate(settings.publicUrl)
   return { settings, rooms, gate, close: rooms.close }

@@ -16,16 +16,21 @@ const wait = { min: 10, max: ms('1h') }
 const age = { min: 0, max: ms('365d') }
 const memory = { min: bytes('1KiB'), max: bytes('1GiB') }
 
-const workersWanted = 'wanted auto, or a whole number from 1 to 256'
+const countWanted = 'wanted auto, or a whole number from 1 to 256'
 
-const workers = z
-  .union(
-    [
-      z.int().min(1, { error: workersWanted }).max(256, { error: workersWanted }),
-      z.enum(['auto']),
-    ],
-    { error: workersWanted },
+const countOrAuto = z.union(
+  [z.int().min(1, { error: countWanted }).max(256, { error: countWanted }), z.enum(['auto'])],
+  { error: countWanted },
+)
+
+const processes = countOrAuto
+  .transform(value => (value === 'auto' ? availableParallelism() : value))
+  .describe(
+    'Processes that serve, on one port and one store; `auto` is one for each processor. Memory and verification threads are shared out among them.',
   )
+  .register(leafInfo, { type: '`auto` or whole number', number: true })
+
+const workers = countOrAuto
   .transform(value =>
     value === 'auto' ? Math.max(1, Math.min(4, availableParallelism() - 1)) : value,
   )
@@ -131,6 +136,10 @@ export const settingsSchema = z
         timeout: duration('The longest one verification may take.', wait).prefault('30s'),
       })
       .describe('The threads that verify signatures.')
+      .prefault({}),
+    cluster: z
+      .strictObject({ workers: processes.prefault(1) })
+      .describe('How many processes share the work.')
       .prefault({}),
     server: z
       .strictObject({

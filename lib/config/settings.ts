@@ -129,11 +129,13 @@ export const loadSettings = async (options: {
   readonly env: Environment
   readonly cwd: string
   readonly overrides?: Overrides
+  /** What the file held for the process that started this one: taken in place of what it holds now. */
+  readonly held?: string
 }): Promise<Settings> => {
   const { env, cwd, overrides = {} } = options
   const named = options.file ?? env[fileVariable]
   const file = resolve(cwd, named ?? defaultFile)
-  const text = await readText(file, named !== undefined)
+  const text = options.held ?? (await readText(file, named !== undefined))
   const document = parseLocated(text ?? '', { file, code: 'ECONFIG' })
 
   const variables = readVariables(env, document.value)

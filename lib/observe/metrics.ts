@@ -35,6 +35,9 @@ export type Metrics = {
   /** `restored`: the files say again what is in force, after something was refused. */
   readonly policyReload: (result: 'adopted' | 'refused' | 'restored', view?: string) => void
   readonly waivers: (seen: readonly { readonly ended: boolean }[]) => void
+  /** Of a cluster, as its first process sees it. */
+  readonly workers: (running: number) => void
+  readonly workerEnded: () => void
   /** What `GET /-/attestry/metrics` answers. */
   readonly text: () => Promise<{ readonly type: string; readonly text: string }>
   /** Ends the measuring of the event loop. */
@@ -111,12 +114,15 @@ export const openMetrics = (options: {
     help: string,
     labelNames: string[],
     collect: (gauge: Gauge) => void,
+    /** How the values of several processes become one. */
+    aggregator: 'max' | 'sum' = 'max',
   ) =>
     new Gauge({
       name,
       help,
       labelNames,
       registers,
+      aggregator,
       collect() {
         collect(this)
       },
@@ -127,16 +133,26 @@ export const openMetrics = (options: {
     g.set({ quantile: '1' }, delay.max / 1e9)
     delay.reset()
   })
-  gauge('process_resident_memory_bytes', 'Memory in use.', [], g =>
-    g.set(process.memoryUsage.rss()),
+  gauge(
+    'process_resident_memory_bytes',
+    'Memory in use.',
+    [],
+    g => g.set(process.memoryUsage.rss()),
+    'sum',
   )
-  gauge('process_cpu_seconds', 'Processor time since the start.', [], g => {
-    const { user, system } = process.cpuUsage()
-    g.set((user + system) / 1e6)
-  })
+  gauge(
+    'process_cpu_seconds',
+    'Processor time since the start.',
+    [],
+    g => {
+      const { user, system } = process.cpuUsage()
+      g.set((user + system) / 1e6)
+    },
+    'sum',
+  )
   gauge('attestry_info', 'The version that runs.', ['version'], g => g.set({ version }, 1))
   const set = (name: string, help: string, labelNames: string[] = []) =>
-    new Gauge({ name, help, labelNames, registers })
+    new Gauge({ name, help, labelNames, registers, aggregator: 'max' })
   const policyInfo = set('attestry_policy_info', 'The policies in force.', [
     'digest',
     'policy',
@@ -151,6 +167,12 @@ export const openMetrics = (options: {
     'result',
   ])
   const waiversEnding = set('attestry_waivers_ending', 'Waivers that end within 14 days.')
+  const workersServing = set('attestry_workers', 'Processes of the cluster that run.')
+  const workerEnds = counter(
+    'worker_ends',
+    'Processes of the cluster that ended by themselves.',
+    [],
+  )
   const waiversEnded = set('attestry_waivers_ended', 'Waivers that are over and refuse.')
 
   const cache = (name: string, hit: boolean) =>
@@ -192,6 +214,8 @@ export const openMetrics = (options: {
       waiversEnded.set(ended)
       waiversEnding.set(seen.length - ended)
     },
+    workers: running => workersServing.set(running),
+    workerEnded: () => workerEnds.inc(),
     text: async () => ({ type: registry.contentType, text: await registry.metrics() }),
     close: () => {
       delay.disable()

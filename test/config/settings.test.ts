@@ -192,6 +192,7 @@ t.test('every key has a variable that sets it', async t => {
     policies: 'a.txt, b.txt',
     'storage.path': 'store',
     'verification.workers': '3',
+    'cluster.workers': '3',
     access: 'tokens',
     'oidc.*.issuer': 'https://b.example',
     'oidc.*.view': 'npm',

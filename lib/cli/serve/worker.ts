@@ -1,0 +1,146 @@
+/** One of the processes of a cluster: a whole server, told by the first process what is in force. */
+import cluster from 'node:cluster'
+import { once } from 'node:events'
+import { Registry } from 'prom-client'
+import { openAttestry, type Attestry } from '../../attestry.ts'
+import type { Settings } from '../../config/settings.ts'
+import { AttestryError } from '../../errors.ts'
+import { inForce } from '../../policy/baseline.ts'
+import { observe } from '../../observe/events.ts'
+import { openLog } from '../../observe/log.ts'
+import { openMetrics } from '../../observe/metrics.ts'
+import { version } from '../../version.ts'
+import { isMessage, type FromWorker, type PolicyTexts, type ToWorker } from './messages.ts'
+import { parseTexts } from './policy-texts.ts'
+import { probe } from './probe.ts'
+import { untilStopped } from './signals.ts'
+
+type Start = Extract<ToWorker, { kind: 'start' }>
+
+const kinds = ['start', 'adopt', 'collect', 'scraped', 'stop'] as const
+
+const tell = (message: FromWorker): void => {
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined)
+}
+
+/** The share of one worker in what the settings give to the server. */
+const shareOf = (settings: Settings): Settings => {
+  const { workers } = settings.cluster
+  const least = 1024 * 1024
+  return {
+    ...settings,
+    storage: {
+      ...settings.storage,
+      memory: Math.max(least, Math.floor(settings.storage.memory / workers)),
+    },
+    verification: {
+      ...settings.verification,
+      workers: Math.max(1, Math.floor(settings.verification.workers / workers)),
+    },
+  }
+}
+
+/** Metrics of all workers, by way of the first process. */
+const openScrape = () => {
+  let last = 0
+  const open = new Map<number, (answer: { type: string; text: string }) => void>()
+  return {
+    scrape: (): Promise<{ readonly type: string; readonly text: string }> =>
+      new Promise(resolve => {
+        const id = ++last
+        open.set(id, resolve)
+        tell({ kind: 'scrape', id })
+      }),
+    scraped: (id: number, answer: { type: string; text: string }) => {
+      open.get(id)?.(answer)
+      open.delete(id)
+    },
+  }
+}
+
+/** The message every worker begins with. */
+export const welcomed = async (): Promise<Start> => {
+  for (;;) {
+    const [message] = (await once(process, 'message')) as [unknown]
+    if (isMessage<Start>(message, ['start'])) return message
+  }
+}
+
+/** Lets the process end; without it the channel to the first process keeps it. */
+export const leaveCluster = (): void => {
+  if (cluster.worker) cluster.worker.exitedAfterDisconnect = true
+  if (process.connected) process.disconnect()
+}
+
+export const serveWorker = async (whole: Settings, start: Start): Promise<number> => {
+  const settings = shareOf(whole)
+  const upstreams = settings.upstreams.map(({ name }) => name)
+  const log = openLog(settings.log).child({ worker: cluster.worker?.id })
+  const registry = new Registry()
+  const metrics = openMetrics({ registry, version })
+  const observer = observe({ log, metrics })
+  const texts = new Map(
+    start.policies.flatMap(part => part.texts).map(({ file, text }) => [file, text]),
+  )
+  const { scrape, scraped } = openScrape()
+  let attestry: Attestry | undefined
+  /** Told while this one was still starting. */
+  const early: PolicyTexts[] = []
+  let stop: () => void = () => undefined
+  const stopped = new Promise<void>(resolve => (stop = resolve))
+
+  const adopt = ({ view, texts }: PolicyTexts): void => {
+    if (!attestry) return void early.push({ ...(view !== undefined && { view }), texts })
+    const { gate, url } = attestry
+    const judging = view === undefined ? gate : gate.view(view, url)
+    judging.adopt(parseTexts(texts, upstreams))
+  }
+
+  process.on('message', (message: unknown) => {
+    if (!isMessage<ToWorker>(message, kinds)) return
+    switch (message.kind) {
+      case 'adopt':
+        return adopt(message.policies)
+      case 'collect':
+        void registry
+          .getMetricsAsJSON()
+          .then(json => tell({ kind: 'collected', id: message.id, metrics: json }))
+        return
+      case 'scraped':
+        return scraped(message.id, message)
+      case 'stop':
+        return stop()
+      default:
+    }
+  })
+  // the first process reads the policies again, for all
+  process.on('SIGHUP', () => undefined)
+  process.on('unhandledRejection', error =>
+    log.error({ event: 'error', err: error }, 'unhandled'),
+  )
+
+  attestry = await openAttestry({
+    settings,
+    observer,
+    metrics: scrape,
+    instance: start.instance,
+    policyText: async file => {
+      const text = texts.get(file)
+      if (text !== undefined) return text
+      throw new AttestryError('EPOLICY', `${file}: the first process did not read it.`)
+    },
+  })
+  for (const policies of early) adopt(policies)
+  const { url, policies, gate } = attestry
+  tell({
+    kind: 'serving',
+    url,
+    policies: inForce(policies).map(policy => `${policy.name} (${policy.mode})`),
+    policyDigest: gate.policyDigest,
+  })
+  if (start.first) void probe(attestry, log, settings)
+  await Promise.race([stopped, untilStopped()])
+  await attestry.close()
+  metrics.close()
+  return 0
+}

@@ -1,0 +1,192 @@
+/** Several processes on one port and one store: `attestry serve` with `cluster.workers`. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { request } from 'undici'
+import { localSigstore } from '../support/local-sigstore.ts'
+import { writeSettings } from '../support/proxy.ts'
+import { startRegistry } from '../support/registry.ts'
+
+if (process.platform === 'win32') {
+  t.pass('signals and /proc are of other systems', { skip: 'Windows' })
+  process.exit(0)
+}
+
+const sigstore = await localSigstore()
+const registry = await startRegistry({ sigstore })
+t.teardown(async () => {
+  await registry.close()
+  await sigstore.close()
+})
+await registry.publish({ name: 'lib', version: '1.0.0', provenance: true })
+
+const allows = 'version: 1\n'
+const denies = 'version: 1\nrules: [{ packages: [lib], deny: { reason: no } }]\n'
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+type Line = Record<string, unknown>
+
+const until = async (what: string, holds: () => boolean | Promise<boolean>) => {
+  const deadline = Date.now() + 30_000
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`)
+    await sleep(20)
+  }
+}
+
+const start = async (t: Test, workers: number, more = '', options: string[] = []) => {
+  const folder = await mkdtemp(join(tmpdir(), 'attestry-cluster-'))
+  const file = await writeSettings(folder, {
+    upstream: registry.url,
+    trustedRoot: sigstore.trustedRoot,
+    registryKeys: sigstore.registryKeys(),
+    policies: [allows],
+    settings: `cluster: { workers: ${workers} }\n${more}`,
+  })
+  const args = ['bin/attestry.ts', 'serve', '-c', file, '--log-level', 'info', ...options]
+  const child = spawn(process.execPath, args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'pipe'],
+    env: {},
+  })
+  const exited = once(child, 'exit') as Promise<[number | null, string | null]>
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exited
+    await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  })
+  const lines: Line[] = []
+  let other = ''
+  createInterface(child.stderr).on('line', line => {
+    if (line.startsWith('{')) lines.push(JSON.parse(line) as Line)
+    else other += `${line}\n`
+  })
+  const of = (event: string) => lines.filter(line => line['event'] === event)
+  /** A connection of its own each time, so that every worker is asked in turn. */
+  const get = async (path: string) => {
+    const url = new URL(path, String(of('listening')[0]?.['url']))
+    const answer = await request(url, { reset: true })
+    return { status: answer.statusCode, text: await answer.body.text() }
+  }
+  const everywhere = async (path: string) => {
+    const answers = []
+    for (let i = 0; i < workers * 2; i++) answers.push((await get(path)).status)
+    return [...new Set(answers)]
+  }
+  const ready = async () => {
+    await until(`${workers} workers`, () => of('worker-serving').length >= workers)
+  }
+  return { folder, file, child, exited, of, get, everywhere, ready, other: () => other }
+}
+
+/** Processes below one, by what the kernel says. */
+const childrenOf = (pid: number): readonly number[] =>
+  readdirSync('/proc')
+    .filter(entry => /^\d+$/.test(entry))
+    .map(Number)
+    .filter(each => {
+      try {
+        const stat = readFileSync(`/proc/${each}/stat`, 'utf8')
+        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid
+      } catch {
+        return false
+      }
+    })
+
+t.test('two workers', { timeout: 120_000 }, async t => {
+  const { folder, child, exited, of, get, everywhere, ready } = await start(t, 2)
+  await ready()
+  t.equal(of('listening').length, 1, 'told once')
+  t.match(of('listening')[0], { workers: 2 })
+  const tarball = 'lib/-/lib-1.0.0.tgz'
+  t.same(await everywhere(tarball), [200])
+  t.equal(registry.asked(/^\/lib\/-\//).length, 1, 'what one fetched the other does not')
+
+  t.test('one changed policy for all of them', async t => {
+    await writeFile(join(folder, 'policy-0.yaml'), denies)
+    child.kill('SIGHUP')
+    await until('the new policy', () => of('policy-adopted').length === 1)
+    await until('a denial', async () => (await get(tarball)).status === 403)
+    await sleep(50)
+    t.same(await everywhere(tarball), [403])
+    t.same(await everywhere('lib'), [403])
+    const digests = new Set<string>()
+    for (let i = 0; i < 4; i++) digests.add((await get('/-/attestry/health/ready')).text)
+    t.same(
+      [...digests],
+      [
+        JSON.stringify({
+          status: 'ready',
+          policy: of('policy-adopted')[0]?.['policyDigest'],
+          version: of('listening')[0]?.['version'],
+        }),
+      ],
+    )
+    t.equal(of('policy-adopted').length, 1, 'told once')
+  })
+
+  t.test('metrics are of all of them', async t => {
+    const before = await get('/-/attestry/metrics')
+    const count = (text: string) =>
+      Number(/^attestry_requests_total\{route="ping",\S+ (\d+)$/m.exec(text)?.[1] ?? 0)
+    for (let i = 0; i < 6; i++) await get('/-/ping')
+    const { text } = await get('/-/attestry/metrics')
+    t.equal(count(text) - count(before.text), 6)
+    t.match(text, /^attestry_workers 2$/m)
+    t.match(text, /^attestry_policy_info\{.*policy="policy-0.yaml"\} 1$/m)
+  })
+
+  if (process.platform === 'linux')
+    t.test('one that is killed is replaced, and goes by what is in force', async t => {
+      const [victim] = childrenOf(child.pid ?? 0)
+      process.kill(victim ?? 0, 'SIGKILL')
+      await until('another worker', () => of('worker-serving').length === 3)
+      t.match(of('worker-ended')[0], { signal: 'SIGKILL', pause: 100 })
+      t.same(await everywhere(tarball), [403], 'the policy as it was changed')
+      t.match((await get('/-/attestry/metrics')).text, /^attestry_worker_ends_total 1$/m)
+    })
+
+  t.test('a request under way is answered, and then all are gone', async t => {
+    await writeFile(join(folder, 'policy-0.yaml'), allows)
+    child.kill('SIGHUP')
+    await until('the old policy', () => of('policy-adopted').length === 2)
+    await registry.publish({ name: 'slow', version: '1.0.0' })
+    registry.faults.delay = 700
+    t.teardown(() => registry.heal())
+    const asked = get('slow')
+    await sleep(300)
+    const below = childrenOf(child.pid ?? 0)
+    child.kill('SIGTERM')
+    t.equal((await asked).status, 200)
+    t.same(await exited, [0, null])
+    t.same(
+      below.filter(pid => childrenOf(process.pid).includes(pid)),
+      [],
+    )
+    for (const pid of below) t.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
+    t.equal(of('stopped').length, 1)
+  })
+})
+
+t.test('what is wrong with the settings is told once, and ends it', async t => {
+  const { exited, file, other } = await start(t, 3, 'server: { tls: { cert: a, key: b } }')
+  t.same(await exited, [2, null], file)
+  t.equal(other().split('ECONFIG').length - 1, 1, other())
+})
+
+t.test('a worker that cannot be started ends it with its code', async t => {
+  const blocker = await start(t, 1)
+  await until('the port', () => blocker.of('listening').length > 0)
+  const { port } = new URL(String(blocker.of('listening')[0]?.['url']))
+  const { exited, other } = await start(t, 2, '', ['--listen', `127.0.0.1:${port}`])
+  t.same(await exited, [2, null])
+  t.match(other(), /Cannot listen on 127\.0\.0\.1/)
+  t.equal(other().split('ECONFIG').length - 1, 1, other())
+})
