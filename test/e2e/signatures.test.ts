@@ -1,16 +1,15 @@
 /**
  * Clients that verify for themselves can do so through Attestry: keys, signatures and attestations
- * reach them whole. npm takes its trust from sigstore's public TUF repository and from nowhere else,
- * so a copy of npm is given the address and the root of the local one; nothing else of it is changed.
+ * reach them whole.
  */
-import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { startFront } from '../http/front.ts'
-import { installClients, openProject, type ClientName } from '../support/clients.ts'
+import { installClients, openProject } from '../support/clients.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy } from '../support/proxy.ts'
 import { startRegistry } from '../support/registry.ts'
+import { trustingNpm } from '../support/trusting-npm.ts'
 
 const clients = await installClients()
 if (clients.kind === 'missing') {
@@ -45,29 +44,12 @@ if (clients.kind === 'missing') {
   })
   const dependencies = { leaf: '1.0.0', '@acme/built': '1.0.0' }
 
-  const { mirror, root } = await sigstore.tuf()
-
-  /** npm that knows the local TUF repository in place of the public one. */
-  const trusting = async (client: ClientName, to: string): Promise<string> => {
-    await cp(join(clients.folder, 'node_modules', client), to, { recursive: true })
-    const tuf = join(to, 'node_modules', '@sigstore', 'tuf')
-    const code = join(tuf, 'dist', 'index.js')
-    const text = await readFile(code, 'utf8')
-    const patched = text.replace(
-      /(exports\.DEFAULT_MIRROR_URL = )'[^']+'/,
-      (_, start: string) => `${start}${JSON.stringify(mirror)}`,
-    )
-    if (patched === text) throw new Error(`${client} is not as it was`)
-    await writeFile(code, patched)
-    const seed = Buffer.from(JSON.stringify(root)).toString('base64')
-    const seeds = { [mirror]: { 'root.json': seed, targets: {} } }
-    await writeFile(join(tuf, 'seeds.json'), JSON.stringify(seeds))
-    return join(to, 'bin', 'npm-cli.js')
-  }
+  const tuf = await sigstore.tuf()
 
   for (const client of ['npm11', 'npm12'] as const) {
     t.test(`${client} audit signatures`, async t => {
-      const program = await trusting(client, join(t.testdir(), client))
+      const installed = join(clients.folder, 'node_modules', client)
+      const program = await trustingNpm(installed, join(t.testdir(), client), tuf)
       for (const url of [proxy.url, prefixed.url]) {
         const project = await openProject(clients, client, url, dependencies)
         t.teardown(() => project.remove())

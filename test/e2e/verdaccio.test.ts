@@ -2,7 +2,8 @@
  * A private registry behind Attestry: everything people do with it gives the same results as at the
  * registry itself. One verdaccio is asked directly, another one through Attestry, by the same story.
  */
-import { appendFile, mkdir, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import {
@@ -11,6 +12,7 @@ import {
   type ClientName,
   type Project,
 } from '../support/clients.ts'
+import { runCli } from '../cli/console.ts'
 import type { Json } from '../support/json.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -123,16 +125,22 @@ if (missing?.kind === 'missing' || clients.kind === 'missing' || verdaccio.kind 
     startVerdaccio(verdaccio.folder),
     startVerdaccio(verdaccio.folder),
   ])
+  const keys = await mkdtemp(join(tmpdir(), 'attestry-keys-'))
+  const made = await runCli(['keys', 'create', '--folder', 'keys'], { cwd: keys })
+  if (made.code !== 0) throw new Error(made.stderr)
+  const unsigned: string[] = []
   const proxy = await startProxy({
     upstream: open1.url,
     trustedRoot: sigstore.trustedRoot,
     registryKeys: sigstore.registryKeys(),
     upstreams: [
-      `acme: { url: "${behind.url}", registryKeys: none, packages: ['@acme/*'], passThrough: write, clientCredentials: forward }`,
+      `acme: { url: "${behind.url}", registryKeys: none, packages: ['@acme/*'], passThrough: write, clientCredentials: forward, signing: { keys: "${keys}/keys" } }`,
     ],
+    observer: { onUnsigned: (id, _, why) => void unsigned.push(`${id}: ${why}`) },
   })
   t.teardown(async () => {
     await proxy.close()
+    await rm(keys, { recursive: true })
     await Promise.all([direct.close(), behind.close(), open1.close(), sigstore.close()])
   })
 
@@ -189,10 +197,15 @@ if (missing?.kind === 'missing' || clients.kind === 'missing' || verdaccio.kind 
       t.equal(published.code, 0, `${client}: ${published.output}`)
       const there = await fetch(`${behind.url}@acme%2fby-${client}`)
       t.match(await there.json(), { versions: { '1.0.0': { name } } }, client)
+      const shown = (await (
+        await fetch(`${proxy.url}@acme%2fby-${client}/1.0.0`)
+      ).json()) as Json
+      t.equal(shown['dist'].signatures?.length, 1, `${client}: it is signed`)
       t.equal(
         (await fetch(`${proxy.url}@acme/by-${client}/-/by-${client}-1.0.0.tgz`)).status,
         200,
       )
     }
+    t.strictSame(unsigned, [])
   })
 }
