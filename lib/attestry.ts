@@ -7,9 +7,15 @@ import { openHandler, type AppObserver } from './http/app.ts'
 import { readCertificate, watchCertificate } from './http/certificate-files.ts'
 import { listen } from './http/server.ts'
 import { openRooms, type Rooms, type RoomsObserver, type RoomsOptions } from './rooms.ts'
+import { openSealing } from './sealing/open-sealing.ts'
+import type { SealerEvent, SealerState } from './sealing/sealer.ts'
 import { version } from './version.ts'
 
-export type Observer = RoomsObserver & AppObserver
+export type Observer = RoomsObserver &
+  AppObserver & {
+    /** What became of the audit log's checkpoints. */
+    readonly onSealer?: (event: SealerEvent, state: SealerState) => void
+  }
 
 export type AttestryOptions = {
   readonly settings: Settings
@@ -52,6 +58,15 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
   const { store, policies, views, upstreams, instance, close } = rooms
   const gates: Gate[] = []
   try {
+    const sealer = await openSealing({
+      settings: settings.auditLog,
+      storage: settings.storage.path,
+      audit: store.audit,
+      onEvent: observer.onSealer,
+    })
+    rooms.closeWith(sealer)
+    void sealer.seal()
+    const health = () => ({ auditLog: sealer.state().fault === undefined ? 'signed' : 'fault' })
     const { host, port: wanted } = settings.listen
     const { requestTimeout, trustedProxies, tls: files } = settings.server
     const tls = files && (await readCertificate(files))
@@ -79,6 +94,8 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
           trustedProxies,
           instance,
           version,
+          auditLog: store.audit,
+          health,
           ...(metrics && { metrics }),
           observer,
         })

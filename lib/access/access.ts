@@ -118,9 +118,13 @@ export const openAccess = (options: AccessOptions) => {
       )
     },
 
-    /** For what only operators may see. */
-    checkAdmin: (authorization: string | undefined): void => {
-      if (adminToken === undefined) return
+    /** For what only operators may see; `strictly`: where no token is set, nobody may. */
+    checkAdmin: (authorization: string | undefined, strictly = false): void => {
+      if (adminToken === undefined) {
+        if (strictly)
+          throw refused('Set server.adminToken: this address is for nobody without it.')
+        return
+      }
       const credential = credentialOf(authorization) ?? ''
       if (!timingSafeEqual(digest(credential), digest(adminToken)))
         throw refused('This address asks for server.adminToken.')

@@ -51,6 +51,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Sign versions of our own packages that are there already.',
     load: async () => (await import('./sign.ts')).sign,
   },
+  log: {
+    summary: 'Read the audit log and prove that nobody changed it.',
+    load: async () => (await import('./log.ts')).log,
+  },
   store: {
     summary: 'Look at what is kept, clean it up, and carry it to another site.',
     load: async () => (await import('./store.ts')).store,

@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
+import { auditLog } from './audit-log-schema.ts'
 import { adminToken, oidc, tls, trustedProxies, views } from './access-schema.ts'
 import { baseUrl, choice, duration, flag, leafInfo, listen, path, size } from './leaves.ts'
 import { parseDuration, parseSize } from './units.ts'
@@ -81,6 +82,7 @@ export const settingsSchema = z
       })
       .describe('What is kept, and how much of it.')
       .prefault({}),
+    auditLog,
     cache: z
       .strictObject({
         packumentTtl: duration(

@@ -10,6 +10,7 @@ import { openEntrance, type EntranceOptions } from './entrance.ts'
 import { errorAnswer } from './refusal.ts'
 import { routeOf, type Route } from './route.ts'
 import { sendAdvisories, sendAuditReport } from './send-audit.ts'
+import { sendCheckpoint, sendTile, type LogSource } from './send-log.ts'
 import { sendDistTags, sendManifest, sendPackument } from './send-packument.ts'
 import { senderOf, sendPassed } from './send-passed.ts'
 import { sendTarball } from './send-tarball.ts'
@@ -36,6 +37,9 @@ export type AppOptions = EntranceOptions & {
   /** Identifies this process, so that an upstream that is ourselves is noticed. */
   readonly instance: string
   readonly version: string
+  readonly auditLog?: LogSource
+  /** More of the answer to who asks whether we are ready. */
+  readonly health?: () => Readonly<Record<string, unknown>>
   readonly metrics?: () => Promise<{ readonly type: string; readonly text: string }>
   readonly observer?: AppObserver
 }
@@ -70,7 +74,7 @@ export const openHandler = (options: AppOptions): RequestListener => {
 }
 
 export const openApp = (options: AppOptions): Koa => {
-  const { instance, version, metrics, observer = {} } = options
+  const { instance, version, metrics, auditLog, health, observer = {} } = options
   const entrance = openEntrance(options)
   const app = new Koa()
   // a download that the client gave up is no error of ours
@@ -114,7 +118,19 @@ export const openApp = (options: AppOptions): Koa => {
         return sendJson(ctx, 200, { status: 'live' })
       case 'ready':
         await gate.check()
-        return sendJson(ctx, 200, { status: 'ready', policy: gate.policyDigest, version })
+        return sendJson(ctx, 200, {
+          status: 'ready',
+          policy: gate.policyDigest,
+          version,
+          ...health?.(),
+        })
+      case 'log-checkpoint':
+        if (!auditLog) break
+        return sendCheckpoint(ctx, auditLog)
+      case 'log-tile':
+      case 'log-entries':
+        if (!auditLog) break
+        return sendTile(ctx, auditLog, route.tile)
       case 'metrics': {
         if (!metrics) break
         const { type, text } = await metrics()

@@ -25,6 +25,9 @@ export type Entrance = ReturnType<typeof openEntrance>
 /** Of these a load balancer asks, and they tell nothing of packages. */
 const OPEN = new Set(['live', 'ready'])
 
+/** For operators and those who watch for them; entries of the log say who asked from where. */
+const ADMIN = new Set(['metrics', 'log-checkpoint', 'log-tile', 'log-entries'])
+
 /** Takes the credential off the request, also where node keeps the headers as they came. */
 const strip = ({ req }: Context) => {
   delete req.headers.authorization
@@ -60,8 +63,8 @@ export const openEntrance = (options: EntranceOptions) => {
   const identify = async (ctx: Context, kind: string): Promise<Caller> => {
     if (!access || OPEN.has(kind)) return anonymous
     const { authorization } = ctx.req.headers
-    if (kind === 'metrics') {
-      access.checkAdmin(authorization)
+    if (ADMIN.has(kind)) {
+      access.checkAdmin(authorization, kind === 'log-entries')
       strip(ctx)
       return anonymous
     }

@@ -3,6 +3,7 @@
  * (`/@s/n`, `/@s%2fn`, `/@s%2fn/-/n-1.0.0.tgz`) and a router that decodes once too often or too
  * little loses one of them.
  */
+import { parseTilePath, type TilePath } from '../transparency/tile-path.ts'
 import type { PackageId } from '../types.ts'
 import { bad, isVersion, nameOf, packageIdOf, segmentsOf } from './names.ts'
 import { passRoute, type PassRoute } from './pass-route.ts'
@@ -24,6 +25,10 @@ export type Route =
   | { readonly kind: 'live' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'metrics' }
+  /** The audit log: its checkpoint, its tree, and what is in it. */
+  | { readonly kind: 'log-checkpoint' }
+  | { readonly kind: 'log-tile'; readonly tile: TilePath }
+  | { readonly kind: 'log-entries'; readonly tile: TilePath }
   | { readonly kind: 'unknown' }
   | PassRoute
 
@@ -33,6 +38,13 @@ const tarballId = (name: string, file: string): PackageId => {
   const version = file.slice(base.length + 1, -'.tgz'.length)
   const fits = file.startsWith(`${base}-`) && file.endsWith('.tgz') && isVersion(version)
   return fits ? { name, version } : bad('no tarball of that package')
+}
+
+const logRoute = (path: string): Route => {
+  if (path === 'checkpoint') return { kind: 'log-checkpoint' }
+  const tile = parseTilePath(path)
+  if (tile === undefined) return { kind: 'unknown' }
+  return { kind: tile.level === 'entries' ? 'log-entries' : 'log-tile', tile }
 }
 
 const registryRoute = (path: readonly string[]): Route => {
@@ -52,6 +64,7 @@ const registryRoute = (path: readonly string[]): Route => {
   if (tail.startsWith('why/')) return { kind: 'why', id: packageIdOf(tail.slice(4)) }
   if (tail === 'health/live') return { kind: 'live' }
   if (tail === 'health/ready') return { kind: 'ready' }
+  if (tail.startsWith('log/')) return logRoute(tail.slice('log/'.length))
   return tail === 'metrics' ? { kind: 'metrics' } : { kind: 'unknown' }
 }
 

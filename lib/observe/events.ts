@@ -6,6 +6,7 @@ import { isAttestryError, messageOf } from '../errors.ts'
 import type { AuditEntry, PackageId } from '../types.ts'
 import type { Log, LogLevel } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import { sealerEvent, type SealerSeen, type SealerStateSeen } from './sealer-events.ts'
 
 export type RequestSeen = {
   readonly method: string
@@ -149,6 +150,19 @@ export const errorEvent = (what: string, error: unknown): LogEvent => ({
   fields: isAttestryError(error) ? { code: error.code, ...error.details } : { err: error },
 })
 
+/** Milliseconds between two checkpoints of the audit log that are told at info. */
+const CHECKPOINTS = 600_000
+
+const onSealer = (log: Log, metrics: Metrics | undefined) => {
+  let told = Number.NEGATIVE_INFINITY
+  return (seen: SealerSeen, state: SealerStateSeen) => {
+    const loud = performance.now() - told >= CHECKPOINTS
+    if (loud && seen.event === 'checkpoint') told = performance.now()
+    logEvent(log, sealerEvent(seen, loud))
+    metrics?.auditLog(state)
+  }
+}
+
 export const observe = ({
   log,
   metrics,
@@ -223,6 +237,7 @@ export const observe = ({
     for (const waiver of seen) logEvent(log, waiverEvent(waiver))
     metrics?.waivers(seen)
   },
+  onSealer: onSealer(log, metrics),
   onStoreEvent: (seen: StoreSeen) => {
     logEvent(log, storeEvent(seen))
     metrics?.storeEvent(seen.event)

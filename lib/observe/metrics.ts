@@ -34,6 +34,12 @@ export type Metrics = {
   ) => void
   /** `restored`: the files say again what is in force, after something was refused. */
   readonly policyReload: (result: 'adopted' | 'refused' | 'restored', view?: string) => void
+  /** Entries of the audit log, those under a checkpoint, and whether something speaks against it. */
+  readonly auditLog: (seen: {
+    readonly size: number
+    readonly signed: number
+    readonly fault?: string
+  }) => void
   readonly waivers: (seen: readonly { readonly ended: boolean }[]) => void
   /** Of a cluster, as its first process sees it. */
   readonly workers: (running: number) => void
@@ -175,6 +181,10 @@ export const openMetrics = (options: {
   )
   const waiversEnded = set('attestry_waivers_ended', 'Waivers that are over and refuse.')
 
+  const auditEntries = set('attestry_audit_log_entries', 'Entries in the audit log.')
+  const auditSigned = set('attestry_audit_log_signed_entries', 'Entries under a checkpoint.')
+  const auditFault = set('attestry_audit_log_fault', 'Is no checkpoint signed any more?')
+
   const cache = (name: string, hit: boolean) =>
     caches.inc({ cache: name, result: hit ? 'hit' : 'miss' })
   return {
@@ -208,6 +218,11 @@ export const openMetrics = (options: {
     policyReload: (result, view) => {
       reloads.inc({ result })
       policyRefused.set(view === undefined ? {} : { view }, result === 'refused' ? 1 : 0)
+    },
+    auditLog: ({ size, signed, fault }) => {
+      auditEntries.set(size)
+      auditSigned.set(signed)
+      auditFault.set(fault === undefined ? 0 : 1)
     },
     waivers: seen => {
       const ended = seen.filter(waiver => waiver.ended).length

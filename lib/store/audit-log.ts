@@ -14,7 +14,7 @@ import type { AuditLog, AuditText, StoredAuditEntry } from './store.ts'
 
 /** Bytes of JSON in one entry: what an entry bundle of the tree can hold. */
 export const entryMax = bundledEntryMax
-const pageRows = 64
+const pageRows = 256
 const pruneRows = 1000
 
 type Growth = { readonly batch: Batch; readonly at: number; readonly leaves: Buffer[] }
@@ -129,11 +129,12 @@ export const openAuditLog = (
 
     tree: async () => {
       assertOpen(lifetime)
-      return database.transaction('read the audit log', 0, () => ({
-        ...tree.state(),
-        checkpoints: notes(checkpoints),
-        prunings: notes(prunings),
-      }))
+      return database.read('read the audit log', () => {
+        // others write between two statements: what is signed must not be ahead of what it is for
+        const signed = notes(checkpoints)
+        const { size, pruned } = tree.state()
+        return { size, pruned, checkpoints: signed, prunings: notes(prunings) }
+      })
     },
 
     tile: async (level, index) => {

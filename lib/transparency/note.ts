@@ -47,6 +47,12 @@ const malformed = (what: string, cause?: unknown): never => {
   throw new AttestryError('ELOG', what, { cause })
 }
 
+/** Undefined for what is not the one spelling of its bytes. */
+const strictBase64 = (text: string | undefined): Buffer | undefined => {
+  const bytes = Buffer.from(text ?? '', 'base64')
+  return bytes.toString('base64') === text ? bytes : undefined
+}
+
 export const isKeyName = (name: string): boolean => /^[^\s\p{Cc}+]+$/u.test(name)
 
 /** The first four bytes of SHA-256 over name, line break, kind and key. */
@@ -88,7 +94,7 @@ export const verifierKeyOf = (name: string, key: KeyObject): string => {
 export const parseVerifierKey = (text: string): NoteVerifier => {
   const [, name, id, key] =
     /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})$/.exec(text.trim()) ?? []
-  const bytes = Buffer.from(key ?? '', 'base64')
+  const bytes = strictBase64(key) ?? Buffer.alloc(0)
   if (name === undefined || bytes.length !== 33 || bytes[0] !== ed25519)
     return malformed('That is no key for checkpoints: wanted name+hash+key, of an Ed25519 key.')
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: bytes.subarray(1).toString('base64url') }
@@ -132,7 +138,7 @@ export const parseNote = (note: string): Note => {
     .split('\n')
     .map(line => {
       const [, name = '', base64 = ''] = signatureLine.exec(line) ?? []
-      const bytes = Buffer.from(base64, 'base64')
+      const bytes = strictBase64(base64) ?? Buffer.alloc(0)
       if (bytes.length < 5)
         malformed(`That is no signature of a note: ${JSON.stringify(line.slice(0, 80))}.`)
       return { name, id: bytes.subarray(0, 4), signature: bytes.subarray(4), line: `${line}\n` }

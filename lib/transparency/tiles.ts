@@ -3,6 +3,7 @@
  * those of level 0 the leaves, those above one hash for each full tile below. A partial tile is the
  * beginning of the full one, so that an append only ever lengthens tiles.
  */
+import { AttestryError } from '../errors.ts'
 import { hashSize, nodeHash, rootHash, type NodeReader } from './merkle.ts'
 
 export const tileWidth = 256
@@ -29,6 +30,9 @@ export const edgeTiles = (size: number): readonly TileId[] => {
 
 const tileKey = ({ level, index }: TileId) => `${level}/${index}`
 
+const tooShort = () =>
+  new AttestryError('ELOG', 'A tile of the log has fewer hashes than the log has entries.')
+
 /** Hash number `at` among those that combine 2^`height` neighbours of a tile. */
 const nodeWithin = (hashes: Uint8Array, height: number, at: number): Uint8Array => {
   if (height > 0)
@@ -37,7 +41,7 @@ const nodeWithin = (hashes: Uint8Array, height: number, at: number): Uint8Array 
       nodeWithin(hashes, height - 1, at * 2 + 1),
     )
   const found = hashes.subarray(at * hashSize, (at + 1) * hashSize)
-  if (found.length !== hashSize) throw new RangeError('The tile is shorter than it should be.')
+  if (found.length !== hashSize) throw tooShort()
   return found
 }
 
@@ -46,7 +50,7 @@ export const tileRoot = (hashes: Uint8Array): Uint8Array => nodeWithin(hashes, t
 
 export type TileReader = (tile: TileId) => Uint8Array
 
-/** Reads nodes of the tree out of tiles. Throws RangeError where a tile lacks what is asked for. */
+/** Reads nodes of the tree out of tiles. Throws ELOG where a tile lacks what is asked for. */
 export const nodesOf =
   (read: TileReader): NodeReader =>
   (level, index) => {
@@ -104,8 +108,7 @@ export const growTiles = (
     for (let from = 0; from < added.length; index += 1, width = 0) {
       const more = added.slice(from, from + tileWidth - width)
       const held = width === 0 ? [] : [read({ level, index })]
-      if (held.some(hashes => hashes.length !== width * hashSize))
-        throw new RangeError('The tile is shorter than it should be.')
+      if (held.some(hashes => hashes.length !== width * hashSize)) throw tooShort()
       const hashes = Buffer.concat([...held, ...more])
       changed.push({ level, index, hashes })
       if (width + more.length === tileWidth) above.push(tileRoot(hashes))

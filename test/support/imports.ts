@@ -28,6 +28,8 @@ export const rooms: Readonly<Record<string, Room>> = {
       'lib/config/',
       'lib/gate/',
       'lib/http/',
+      'lib/sealing/',
+      'lib/transparency/',
     ],
   },
   'lib/index.ts': { imports: ['lib/'] },
@@ -86,6 +88,10 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [...words, 'lib/transparency/'],
     never: { modules: /^(undici|koa|npm-registry-fetch)$/, why: 'a store knows no registry' },
   },
+  'lib/sealing/': {
+    imports: [...words, 'lib/transparency/', 'lib/store/store.ts'],
+    never: { modules: /^(undici|koa|npm-registry-fetch)$/, why: 'signing needs no network' },
+  },
   'lib/access/': { imports: [...words, 'lib/store/store.ts', 'lib/policy/glob.ts'] },
   'lib/observe/': { imports: words },
   'lib/gate/': {
@@ -93,7 +99,14 @@ export const rooms: Readonly<Record<string, Room>> = {
     never: { modules: /^(koa|jackspeak|prom-client)$/, why: 'the gate knows no front end' },
   },
   'lib/http/': {
-    imports: [...words, 'lib/access/', 'lib/gate/', 'lib/observe/', 'lib/upstream/loop.ts'],
+    imports: [
+      ...words,
+      'lib/access/',
+      'lib/gate/',
+      'lib/observe/',
+      'lib/transparency/',
+      'lib/upstream/loop.ts',
+    ],
   },
   'lib/cli/': { imports: ['lib/'] },
   'bin/': { imports: ['lib/cli/'] },

@@ -6,6 +6,8 @@ import { idOf } from './result.ts'
 export type Progress = {
   readonly at: (id: { readonly name: string; readonly version: string }) => void
   readonly step: () => void
+  /** So many are done. */
+  readonly to: (done: number) => void
   readonly end: () => void
 }
 
@@ -58,7 +60,8 @@ export const progressLine = (state: ProgressState, columns: number, paint: Paint
 export const openProgress = (options: ProgressOptions): Progress => {
   const { output, paint, title, total, interval = 100 } = options
   const clock = options.clock ?? (() => performance.now())
-  if (output.isTTY !== true) return { at: () => {}, step: () => {}, end: () => {} }
+  if (output.isTTY !== true)
+    return { at: () => {}, step: () => {}, to: () => {}, end: () => {} }
   const started = clock()
   let [done, name, last] = [0, '', Number.NEGATIVE_INFINITY]
   const draw = () => {
@@ -78,6 +81,10 @@ export const openProgress = (options: ProgressOptions): Progress => {
     },
     step: () => {
       done++
+      draw()
+    },
+    to: count => {
+      done = count
       draw()
     },
     end: () => {

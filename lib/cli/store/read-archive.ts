@@ -6,7 +6,6 @@ import { open } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { Header, Pax, type HeaderData } from 'tar'
 import { AttestryError, messageOf } from '../../errors.ts'
 import type { PackageId } from '../../types.ts'
 import {
@@ -18,12 +17,9 @@ import {
   type ArchivePart,
   type Contents,
 } from './archive.ts'
+import { readSpan, scanTar, type Span } from './scan-tar.ts'
 
-const BLOCK = 512
-const MAX_PAX = 64 * 1024
 const MAX_CONTENTS = 256 * 1024 * 1024
-/** Each costs memory. */
-const MAX_ENTRIES = 2_000_000
 
 /** Bytes of one document of its kind. */
 export type ArchiveLimits = {
@@ -31,8 +27,6 @@ export type ArchiveLimits = {
   readonly attestations: number
   readonly tarball: number
 }
-
-type Span = { readonly offset: number; readonly size: number }
 
 export type Archive = {
   readonly contents: Contents
@@ -58,12 +52,7 @@ export const openArchive = async (file: string, limits: ArchiveLimits): Promise<
     ...limits,
   }
 
-  const read = async ({ offset, size }: Span): Promise<Buffer> => {
-    const bytes = Buffer.alloc(size)
-    const { bytesRead } = await handle.read(bytes, 0, size, offset)
-    if (bytesRead !== size) throw bad(`it ends at byte ${offset + bytesRead}`)
-    return bytes
-  }
+  const read = (span: Span) => readSpan(handle, span, bad)
 
   const spans = new Map<string, Span>()
   const tarballs: PackageId[] = []
@@ -82,31 +71,6 @@ export const openArchive = async (file: string, limits: ArchiveLimits): Promise<
     if (part.kind === 'tarball') tarballs.push(part.id)
   }
 
-  const scan = async (total: number) => {
-    let extended: HeaderData | undefined
-    let entries = 0
-    for (let at = 0; at + BLOCK <= total;) {
-      const header = new Header(await read({ offset: at, size: BLOCK }), 0, extended)
-      if (header.nullBlock) return
-      if (!header.cksumValid) throw bad(`there is no tar entry at byte ${at}`)
-      const { size = 0, path = '', type } = header
-      const offset = at + BLOCK
-      if (!Number.isSafeInteger(size) || size < 0 || offset + size > total)
-        throw bad(`the entry at byte ${at} is longer than the file`)
-      if (++entries > MAX_ENTRIES) throw bad(`it has more than ${MAX_ENTRIES} entries`)
-      at = offset + Math.ceil(size / BLOCK) * BLOCK
-      if (type === 'ExtendedHeader') {
-        if (size > MAX_PAX) throw bad('an extended header is too large')
-        extended = Pax.parse((await read({ offset, size })).toString('utf8'))
-        continue
-      }
-      extended = undefined
-      if (type === 'File' || type === 'OldFile') note(path, { offset, size })
-      else ignored++
-    }
-    throw bad('its end is missing')
-  }
-
   const contentsOf = async (): Promise<Contents> => {
     const span = spans.get('attestry-export.json')
     if (!span) throw bad('it has no attestry-export.json')
@@ -123,7 +87,7 @@ export const openArchive = async (file: string, limits: ArchiveLimits): Promise<
   }
 
   try {
-    await scan((await handle.stat()).size)
+    await scanTar(handle, { bad, onFile: note, onOther: () => ignored++ })
     const contents = await contentsOf()
     return {
       contents,
