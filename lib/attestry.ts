@@ -9,6 +9,8 @@ import { listen } from './http/server.ts'
 import { openRooms, type Rooms, type RoomsObserver, type RoomsOptions } from './rooms.ts'
 import { openSealing } from './sealing/open-sealing.ts'
 import type { SealerEvent, SealerState } from './sealing/sealer.ts'
+import { followTrust } from './trust/follow-trust.ts'
+import { healthOf } from './trust/health.ts'
 import { version } from './version.ts'
 
 export type Observer = RoomsObserver &
@@ -24,7 +26,7 @@ export type AttestryOptions = {
   readonly now?: () => Date
 } & Pick<RoomsOptions, 'instance' | 'policyText'>
 
-export type Attestry = Pick<Rooms, 'store' | 'policies' | 'views' | 'upstreams'> & {
+export type Attestry = Pick<Rooms, 'store' | 'policies' | 'views' | 'upstreams' | 'trust'> & {
   /** Where clients reach it; ends with a slash. */
   readonly url: string
   readonly port: number
@@ -55,7 +57,7 @@ const accessOf = (settings: Settings, { store }: Rooms, now: () => Date): Access
 export const openAttestry = async (options: AttestryOptions): Promise<Attestry> => {
   const { settings, observer = {}, metrics, now = () => new Date() } = options
   const rooms = await openRooms(options)
-  const { store, policies, views, upstreams, instance, close } = rooms
+  const { store, policies, views, upstreams, trust, instance, close } = rooms
   const gates: Gate[] = []
   try {
     const sealer = await openSealing({
@@ -66,7 +68,10 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
     })
     rooms.closeWith(sealer)
     void sealer.seal()
-    const health = () => ({ auditLog: sealer.state().fault === undefined ? 'signed' : 'fault' })
+    const health = () => ({
+      auditLog: sealer.state().fault === undefined ? 'signed' : 'fault',
+      trust: healthOf(trust.status()),
+    })
     const { host, port: wanted } = settings.listen
     const { requestTimeout, trustedProxies, tls: files } = settings.server
     const tls = files && (await readCertificate(files))
@@ -107,6 +112,24 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
       const { renew } = server
       rooms.closeWith(watchCertificate({ files, certificate: tls, renew, onError }))
     }
+    const tell = () => observer.onStatus?.(trust.status())
+    tell()
+    rooms.closeWith(
+      followTrust({
+        trust,
+        interval: settings.cache.offline ? 0 : settings.trust.refresh,
+        onError: error => observer.onError?.('trust', error),
+        onTold: tell,
+        now,
+      }),
+    )
+    const unsubscribe = store.changes.subscribe(news => {
+      if (news === 'resync' || news.topic !== 'trust') return
+      // another process has other trust in force; it need not be told of what we have as well
+      const ours = trust.status().upstreams.some(({ digest }) => digest === news.key)
+      if (!ours) void trust.renew()
+    })
+    rooms.closeWith({ close: async () => unsubscribe() })
     const [gate] = gates
     if (!gate) throw new Error('a server without a gate')
     return {
@@ -117,6 +140,7 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
       policies,
       views,
       upstreams,
+      trust,
       close,
     }
   } catch (error) {

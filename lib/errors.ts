@@ -76,6 +76,10 @@ export const errorTable = {
     status: 500,
     todo: 'Run `attestry log verify` for the audit log; of another log, ask those who run it.',
   },
+  ETUF: {
+    status: 503,
+    todo: 'Check that the TUF mirror or archive is reachable, fresh and whole; the last good trust root stays in force.',
+  },
   ESTORE: { status: 500, todo: 'Check that the storage path is writable and has room.' },
   ESERVER: {
     status: 502,

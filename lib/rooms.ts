@@ -1,12 +1,12 @@
 /** The rooms opened from settings, everything but the server: what `serve` and the other commands share. */
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { basename, join } from 'node:path'
 import { openRegistrySigner, type RegistrySigner } from './attest/registry-signer.ts'
 import type { Settings, UpstreamSettings } from './config/settings.ts'
 import { readTextFile } from './config/text-file.ts'
 import { AttestryError } from './errors.ts'
-import type { Examiner } from './evidence/examiner.ts'
+import { openLiveExaminer, type LiveExaminer } from './evidence/live-examiner.ts'
 import { openExaminer } from './evidence/open-examiner.ts'
 import { tarballLimits } from './evidence/tarball.ts'
 import { openGate, type Gate, type GateObserver } from './gate/gate.ts'
@@ -15,8 +15,13 @@ import type { Policy } from './policy/policy.ts'
 import { openLocalStore } from './store/local.ts'
 import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
-import { readKeyFolder, readKeyList } from './trust/key-folder.ts'
-import { loadTrust } from './trust/load-trust.ts'
+import { readKeyFolder } from './trust/key-folder.ts'
+import {
+  openTrust,
+  type TrustChange,
+  type TrustObserver,
+  type TrustRoom,
+} from './trust/open-trust.ts'
 import { npmRegistry } from './upstream/default-registry.ts'
 import { offlineUpstream } from './upstream/offline.ts'
 import { openUpstream } from './upstream/open-upstream.ts'
@@ -24,10 +29,11 @@ import type { UpstreamOutcome } from './upstream/options.ts'
 import type { Upstream } from './upstream/upstream.ts'
 import { version } from './version.ts'
 
-export type RoomsObserver = GateObserver & {
-  readonly onStoreEvent?: (event: StoreEvent) => void
-  readonly onUpstream?: (outcome: UpstreamOutcome) => void
-}
+export type RoomsObserver = GateObserver &
+  TrustObserver & {
+    readonly onStoreEvent?: (event: StoreEvent) => void
+    readonly onUpstream?: (outcome: UpstreamOutcome) => void
+  }
 
 export type RoomsOptions = {
   readonly settings: Settings
@@ -46,6 +52,7 @@ export type RoomsOptions = {
 export type Rooms = {
   readonly store: Store
   readonly upstreams: ReadonlyMap<string, Upstream>
+  readonly trust: TrustRoom
   readonly policies: readonly Policy[]
   /** Layers that views add, by the view's name. */
   readonly views: ReadonlyMap<string, readonly Policy[]>
@@ -103,26 +110,61 @@ const upstreamOf = async (
   })
 }
 
-/** The examiner that judges what comes from `upstream`. */
-export const examinerFor = async (
-  settings: Settings,
-  upstream: UpstreamSettings,
-): Promise<Examiner> => {
-  const { signing } = upstream
-  const { kind } = upstream.registryKeys
-  const trust = await loadTrust({
-    roots: (upstream.trustRoots ?? settings.trust.roots).map(root =>
-      root.kind === 'file' ? root : 'public-good',
-    ),
-    registryKeys: kind === 'file' ? upstream.registryKeys : kind,
-    ...(signing && { ownKeys: await readKeyList(signing.keys) }),
+/** Milliseconds: for one file of a TUF mirror, and for a refresh altogether. */
+const TUF = { timeout: 15_000, deadline: 60_000 }
+
+/** The trust that counts for each of these upstreams. Throws ETRUST. */
+export const openTrustRoom = (
+  settings: Pick<Settings, 'trust' | 'storage' | 'cache'>,
+  upstreams: readonly UpstreamSettings[],
+  options: {
+    readonly observer?: TrustObserver
+    readonly adopt?: (change: TrustChange) => Promise<void>
+    readonly now?: () => Date
+    /** No mirror is asked. */
+    readonly offline?: boolean
+    /** Ends what is under way. */
+    readonly signal?: AbortSignal
+  } = {},
+): Promise<TrustRoom> => {
+  const { observer, adopt, now = () => new Date(), offline, signal } = options
+  return openTrust({
+    upstreams: upstreams.map(({ name, url, trustRoots, registryKeys, signing }) => ({
+      name,
+      roots: trustRoots ?? settings.trust.roots,
+      registryKeys,
+      ...(signing && { signing: signing.keys }),
+      // mirrors serve npm's packages with npm's signatures
+      registries: [url, npmRegistry],
+    })),
+    terms: {
+      folder: join(settings.storage.path, 'trust'),
+      network: !(offline ?? settings.cache.offline),
+      userAgent: `attestry/${version}`,
+      ...TUF,
+      now,
+      ...(signal && { signal }),
+    },
+    ...(observer && { observer }),
+    ...(adopt && { adopt }),
   })
+}
+
+/** The examiner that judges what comes from `upstream`. */
+export const examinerFor = (
+  settings: Pick<Settings, 'verification' | 'limits'>,
+  upstream: UpstreamSettings,
+  trust: TrustRoom,
+): Promise<LiveExaminer> => {
   const { workers, timeout } = settings.verification
   const limits = { ...tarballLimits, unpacked: settings.limits.unpacked }
   // keys from a file do not say whose they are: publish attestations may name this upstream, or npm,
   // whose packages mirrors serve
   const registries = [upstream.url, npmRegistry]
-  return openExaminer({ trust, registries, workers, timeout, limits })
+  return openLiveExaminer(
+    material => openExaminer({ trust: material, registries, workers, timeout, limits }),
+    trust.materialOf(upstream.name),
+  )
 }
 
 const signerOf = async (
@@ -173,8 +215,24 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     const instance = options.instance ?? randomUUID()
     const upstreams = new Map<string, Upstream>()
     const terms = new Map(settings.upstreams.map(upstream => [upstream.name, upstream]))
-    const examiners = new Map<string, Examiner>()
+    const examiners = new Map<string, LiveExaminer>()
     const signers = new Map<string, RegistrySigner>()
+    const gates: Gate[] = []
+    const trustEnded = new AbortController()
+    const trust = await openTrustRoom(settings, settings.upstreams, {
+      offline,
+      observer,
+      now,
+      signal: trustEnded.signal,
+      adopt: async ({ upstream, material }) => {
+        await examiners.get(upstream)?.replace(material)
+        for (const gate of gates) gate.distrust()
+        await store.changes
+          .publish({ topic: 'trust', key: material.digest })
+          .catch((error: unknown) => observer.onError?.('trust', error))
+      },
+    })
+    opened({ close: async () => trustEnded.abort() })
     for (const upstream of settings.upstreams) {
       const { name, url } = upstream
       const asked = options.upstreamFor
@@ -183,18 +241,19 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
           ? offlineUpstream({ name, url })
           : await upstreamOf(upstream, limits, instance, observer)
       upstreams.set(name, opened(asked))
-      examiners.set(name, opened(await examinerFor(settings, upstream)))
+      examiners.set(name, opened(await examinerFor(settings, upstream, trust)))
       const signer = await signerOf(upstream, now(), observer)
       if (signer) signers.set(name, signer)
     }
     return {
       store,
       upstreams,
+      trust,
       policies,
       views,
       instance,
-      openGate: publicUrl =>
-        opened(
+      openGate: publicUrl => {
+        const gate = opened(
           openGate({
             store,
             upstreams,
@@ -214,7 +273,10 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
             now,
             observer,
           }),
-        ),
+        )
+        gates.push(gate)
+        return gate
+      },
       closeWith: opened,
       close,
     }

@@ -267,11 +267,21 @@ export type RegistryKey = {
   readonly validUntil?: string
 }
 
+/** Whom a trusted root may speak for; what is given must all match. Without anything: everybody. */
+export type RootScope = {
+  /** OIDC issuers, exactly as certificates say them. */
+  readonly issuers?: readonly string[]
+  /** Anchored globs over the certificate's subject. */
+  readonly subjects?: readonly string[]
+}
+
 export type TrustMaterial = {
-  /** sha256 over everything below: the version of the trust material. */
+  /** sha256 over the content of what is below: the version of the trust material. */
   readonly digest: string
   /** sigstore trusted_root.json documents, parsed. */
   readonly roots: readonly object[]
+  /** The scope of the root at the same place; a missing or empty one is everybody. */
+  readonly scopes?: readonly RootScope[]
   readonly registryKeys: readonly RegistryKey[]
   /** Where each part came from, for people. */
   readonly sources: readonly string[]

@@ -55,6 +55,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Read the audit log and prove that nobody changed it.',
     load: async () => (await import('./log.ts')).log,
   },
+  trust: {
+    summary: 'Show what verification rests on, and renew it.',
+    load: async () => (await import('./trust.ts')).trust,
+  },
   store: {
     summary: 'Look at what is kept, clean it up, and carry it to another site.',
     load: async () => (await import('./store.ts')).store,

@@ -6,6 +6,7 @@ import type { Settings } from '../config/settings.ts'
 import { observe } from '../observe/events.ts'
 import { openLog, type Log } from '../observe/log.ts'
 import { openMetrics } from '../observe/metrics.ts'
+import { observeTrust } from '../observe/trust-events.ts'
 import { version } from '../version.ts'
 import type { Run } from './io.ts'
 import { followPolicies } from './follow-policies.ts'
@@ -48,8 +49,9 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   // the first process of a cluster needs none of this
   const { openAttestry } = await import('../attestry.ts')
   const log = openLog(settings.log)
-  const metrics = openMetrics({ registry: new Registry(), version })
-  const observer = observe({ log, metrics })
+  const registry = new Registry()
+  const metrics = openMetrics({ registry, version })
+  const observer = { ...observe({ log, metrics }), ...observeTrust({ log, registry }) }
   const attestry = await openAttestry({ settings, observer, metrics: metrics.text })
   // a promise nobody waited for failed: told, not fatal; what it belonged to has failed by itself
   process.on('unhandledRejection', error =>
@@ -59,9 +61,12 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   const { policies, views, gate, url } = attestry
   const judging = (view?: string) => (view === undefined ? gate : gate.view(view, url))
   const follower = followPolicies({ policies, views, judging, settings, observer, log })
+  const onHangup = () => void attestry.trust.renew()
+  process.on('SIGHUP', onHangup)
   void probe(attestry, log, settings)
   const signal = await untilStopped()
   log.info({ event: 'stopping', signal }, `${signal}: finishing what is under way`)
+  process.off('SIGHUP', onHangup)
   await follower.close()
   await attestry.close()
   metrics.close()

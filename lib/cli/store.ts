@@ -14,6 +14,10 @@ export const store = commandOfParts('store', {
     summary: 'Hash every blob again; a damaged one is removed.',
     load: async () => (await import('./store/scrub.ts')).scrub,
   },
+  affected: {
+    summary: 'List who has received what would be refused today.',
+    load: async () => (await import('./store/affected.ts')).affected,
+  },
   export: {
     summary: 'Write packages to an archive, for a site without the network.',
     load: async () => (await import('./store/export.ts')).exportStore,

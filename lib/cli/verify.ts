@@ -4,7 +4,7 @@ import type { Settings, UpstreamSettings } from '../config/settings.ts'
 import { AttestryError } from '../errors.ts'
 import { upstreamFor } from '../policy/namespace.ts'
 import type { Policy } from '../policy/policy.ts'
-import { examinerFor, loadPolicies } from '../rooms.ts'
+import { examinerFor, loadPolicies, openTrustRoom } from '../rooms.ts'
 import type { Decision, PackageId } from '../types.ts'
 import type { Io, Run } from './io.ts'
 import { packageSpec } from './package-spec.ts'
@@ -45,16 +45,13 @@ type Values = ReturnType<ReturnType<typeof options>['parse']>['values']
 
 /** The settings with the trust that the options name. */
 const trusting = (settings: Settings, { keys, 'trusted-root': root }: Values, cwd: string) => {
-  const trust =
-    root === undefined
-      ? settings.trust
-      : { roots: [{ kind: 'file' as const, file: resolve(cwd, root) }] }
-  const upstreams = settings.upstreams.map(upstream =>
-    keys === undefined
-      ? upstream
-      : { ...upstream, registryKeys: { kind: 'file' as const, file: resolve(cwd, keys) } },
-  )
-  return { ...settings, trust, upstreams }
+  const file = (path: string) => ({ kind: 'file' as const, file: resolve(cwd, path) })
+  const upstreams = settings.upstreams.map(upstream => ({
+    ...upstream,
+    ...(root !== undefined && { trustRoots: [file(root)] }),
+    ...(keys !== undefined && { registryKeys: file(keys) }),
+  }))
+  return { ...settings, upstreams }
 }
 
 /** The upstream that a package of this name comes from. */
@@ -97,6 +94,7 @@ const verifyTarball = async (
   const examiner = await examinerFor(
     { ...settings, verification: { ...settings.verification, workers: 1 } },
     upstream,
+    await openTrustRoom(settings, [upstream]),
   )
   try {
     const evidence = await examineTarball(examiner, tarball, id, sources)

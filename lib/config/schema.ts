@@ -9,7 +9,8 @@ import { auditLog } from './audit-log-schema.ts'
 import { adminToken, oidc, tls, trustedProxies, views } from './access-schema.ts'
 import { baseUrl, choice, duration, flag, leafInfo, listen, path, size } from './leaves.ts'
 import { parseDuration, parseSize } from './units.ts'
-import { trustRoots, upstreams } from './upstream-schema.ts'
+import { trustRoots } from './trust-schema.ts'
+import { upstreams } from './upstream-schema.ts'
 
 const ms = (text: string) => parseDuration(text) ?? Number.NaN
 const bytes = (text: string) => parseSize(text) ?? Number.NaN
@@ -50,8 +51,12 @@ export const settingsSchema = z
     trust: z
       .strictObject({
         roots: trustRoots(
-          "Whose certificate authorities and logs are trusted: sigstore's public good instance, and files.",
+          "Whose certificate authorities and logs are trusted: sigstore's public good instance, TUF repositories, files, your own keys.",
         ).prefault(['public-good']),
+        refresh: duration(
+          'How often a server asks TUF repositories for a newer root and newer keys; `0s` never asks.',
+          { min: 0, max: ms('30d') },
+        ).prefault('12h'),
       })
       .describe('Sigstore trust roots.')
       .prefault({}),

@@ -1,51 +1,12 @@
-/** The settings of upstreams and of whom they are trusted by: part of the schema in schema.ts. */
+/** The settings of upstreams: part of the schema in schema.ts. */
 import { z } from 'zod'
 import { parsePattern } from '../policy/match.ts'
 import { npmRegistry } from '../upstream/default-registry.ts'
 import { baseUrl, choice, duration, integer, leafInfo, origin, path, secret } from './leaves.ts'
+import { registryKeys, trustRoots } from './trust-schema.ts'
 import { parseDuration } from './units.ts'
 
 const ms = (text: string) => parseDuration(text) ?? Number.NaN
-
-const fileObject = (description: string) => z.strictObject({ file: path(description, 'file') })
-
-const root = z
-  .union([z.enum(['public-good']), fileObject('A sigstore `trusted_root.json`.')], {
-    error: 'wanted public-good or { file: … }',
-  })
-  .transform(value =>
-    typeof value === 'object'
-      ? { kind: 'file' as const, file: value.file }
-      : { kind: 'public-good' as const },
-  )
-
-export const trustRoots = (description: string) =>
-  z
-    .array(root, { error: 'wanted a list' })
-    .min(1, { error: 'wanted at least one trust root' })
-    .describe(description)
-    .register(leafInfo, {
-      type: 'list of `public-good` or `{ file: … }`',
-      list: true,
-      fileForm: true,
-    })
-
-const registryKeys = z
-  .union(
-    [
-      z.enum(['bundled', 'tuf', 'none']),
-      fileObject('A keys document as a registry serves it, or as sigstore distributes it.'),
-    ],
-    { error: 'wanted bundled, none or { file: … }' },
-  )
-  .transform(value => {
-    if (typeof value === 'object') return { kind: 'file' as const, file: value.file }
-    return { kind: value === 'none' ? ('none' as const) : ('bundled' as const) }
-  })
-  .describe(
-    'Whose signatures count for this registry: `bundled` are the keys that come with the trust root (`tuf` means the same), `none` takes no signature for proof.',
-  )
-  .register(leafInfo, { type: '`bundled`, `none` or `{ file: … }`', fileForm: true })
 
 /** Stays text in the settings; what it means is in lib/policy/match.ts, the same as in policies. */
 const pattern = z
@@ -67,7 +28,7 @@ const upstream = z.strictObject({
   url: baseUrl(
     "The registry. Without it the upstream named `npm` is npm's own default registry; every other upstream needs one.",
   ).optional(),
-  registryKeys: registryKeys.prefault('bundled'),
+  registryKeys: registryKeys.prefault('auto'),
   token: secret(
     'Bearer token, sent below `url` only. Not together with `username`.',
   ).optional(),

@@ -15,9 +15,10 @@ import {
   type KeyFinderFunc,
   type SignedEntity,
 } from '@sigstore/verify'
-import type { SigningTime } from '../types.ts'
+import type { RootScope, SigningTime } from '../types.ts'
 import { rememberLeaf, rememberTrusted } from './certificates.ts'
 import { Finding, quote, refuse } from './finding.ts'
+import { checkScope } from './scope.ts'
 
 export type KeyFinder = KeyFinderFunc
 
@@ -27,6 +28,8 @@ export type SignatureContent = SignedEntity['signature']
 export type BundleVerifier = {
   /** One for each trusted root. */
   readonly verifiers: readonly Verifier[]
+  /** Whom the root at the same place may speak for; a missing one is everybody. */
+  readonly scopes: readonly RootScope[]
   /** Is work on certificates done once? Off, the library is left to itself, with the same verdicts. */
   readonly remember: boolean
 }
@@ -63,7 +66,10 @@ const unverified = (detail: string, found?: string): never =>
 export const openBundleVerifier = (
   roots: readonly object[],
   findKey: KeyFinder,
-  { remember = true }: { readonly remember?: boolean } = {},
+  {
+    remember = true,
+    scopes = [],
+  }: { readonly remember?: boolean; readonly scopes?: readonly RootScope[] } = {},
 ): BundleVerifier => {
   const verifiers = roots.map(root => {
     const material = toTrustMaterial(TrustedRoot.fromJSON(root), findKey)
@@ -73,7 +79,7 @@ export const openBundleVerifier = (
       timestampThreshold: 1,
     })
   })
-  return { verifiers, remember }
+  return { verifiers, scopes, remember }
 }
 
 /** Reads a bundle's JSON; throws a finding when it is not a bundle of a version we know. */
@@ -154,12 +160,12 @@ const withoutStacks = <T>(work: () => T): T => {
 }
 
 /**
- * Accepts when one of the roots accepts. `artifact` is needed for bundles over a bare message, or
- * `content`, which verifies the signature without it; npm's are all DSSE envelopes. Throws a
- * finding, or whatever the libraries throw.
+ * Accepts when one of the roots accepts that may speak for who signed. `artifact` is needed for
+ * bundles over a bare message, or `content`, which verifies the signature without it; npm's are all
+ * DSSE envelopes. Throws a finding, or whatever the libraries throw.
  */
 export const verifyBundle = (
-  { verifiers, remember }: BundleVerifier,
+  { verifiers, scopes, remember }: BundleVerifier,
   bundle: Bundle,
   {
     artifact,
@@ -175,9 +181,10 @@ export const verifyBundle = (
   const certificate = certificateOf(bundle, entity)
   if (remember && certificate !== undefined) rememberLeaf(certificate)
   let worst: unknown
-  for (const verifier of verifiers) {
+  for (const [i, verifier] of verifiers.entries()) {
     try {
       verifier.verify(entity)
+      checkScope(scopes[i] ?? {}, certificate)
       const signedAt = timesOf(entity).toSorted((a, b) => (a.time < b.time ? -1 : 1))[0]
       if (signedAt === undefined) return unverified('Nobody tells when the bundle was signed.')
       return { signedAt, ...(certificate === undefined ? {} : { certificate }) }

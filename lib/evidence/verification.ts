@@ -31,6 +31,9 @@ export const openVerification = (
       },
     }
   }
-  const verifiers = openBundleVerifier(trust.roots, findKey, options)
+  const verifiers = openBundleVerifier(trust.roots, findKey, {
+    ...options,
+    ...(trust.scopes && { scopes: trust.scopes }),
+  })
   return { trust: trust.digest, verifiers, keyring, registries }
 }

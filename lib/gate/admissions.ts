@@ -130,7 +130,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
       const signed = await book.gather(index, claims, integrity)
       const evidence = await withBytes(index, claims, signed, arrived)
       const verdict = await verdictOn(index, claims, evidence)
-      await book.keep(evidence, claims)
+      await book.keep(evidence, claims, index.upstream)
       if (verdict.decision !== 'allow') return { verdict }
       const pin: Pin = { ...arrived.info, at: now().toISOString() }
       const kept = await pins.putIfAbsent(id, index.upstream, pin)
@@ -207,7 +207,9 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     /** The verdict on a version and, when allowed, the bytes it means. */
     admit: async (id: PackageId): Promise<Admitted> => {
       const admission = remembered(id)
-      return admission ? { admission } : flight(idOf(id), () => admit(id))
+      if (admission) return { admission }
+      // nobody who asks after a change of policy or trust gets a verdict begun before it
+      return flight(`${idOf(id)} ${epochs.generation()}`, () => admit(id))
     },
     /** The blob was gone when it was to be read (evicted): forget that it is here. */
     forget: (id: PackageId): boolean => hot.delete(hotKey(id)),

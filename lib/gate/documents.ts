@@ -104,6 +104,12 @@ export const openDocuments = (options: DocumentsOptions) => {
   return {
     fetchAttestations,
 
+    /** What the upstream gave when it was last asked. */
+    keptAttestations: async (id: PackageId) => {
+      const entry = await kept(attestationsKey(id))
+      return entry && ({ kind: 'found', body: Buffer.from(entry.text) } as const)
+    },
+
     attestations: async (id: PackageId): Promise<DocumentAnswer> => {
       const key = attestationsKey(id)
       if (missing.has(key)) return { kind: 'missing' }

@@ -10,11 +10,14 @@ export type Epochs = {
   readonly bump: (name: string) => void
   /** As if everything had changed. */
   readonly bumpAll: () => void
+  /** How often everything has changed: what was begun before does not answer for what comes after. */
+  readonly generation: () => number
 }
 
 export const openEpochs = (max = 100_000): Epochs => {
   let count = 0
   let floor = 0
+  let generation = 0
   const epochs = new LRUCache<string, number>({
     max,
     dispose: (_value, _name, why) => {
@@ -30,7 +33,9 @@ export const openEpochs = (max = 100_000): Epochs => {
     bumpAll: () => {
       count++
       floor = count
+      generation++
       epochs.clear()
     },
+    generation: () => generation,
   }
 }

@@ -144,13 +144,22 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
     return entry?.evidence.trust === examinerFor(upstream).trust ? entry : undefined
   }
 
-  /** Remembers facts; nothing with an unavailable part is kept. */
-  const keep = async (evidence: Evidence, claims: VersionClaims): Promise<void> => {
+  /**
+   * Remembers facts of a package from `upstream`; nothing with an unavailable part is kept, and
+   * nothing that was begun under other trust in place of what is known under this one.
+   */
+  const keep = async (
+    evidence: Evidence,
+    claims: VersionClaims,
+    upstream: string,
+  ): Promise<void> => {
     const { name, version } = evidence.package
     if (has(evidence, 'unavailable')) return
     const entry = { evidence, claims: fingerprint(claims), checkedAt: now().getTime() }
     const page = await pageOf(name)
     const before = page.get(version)
+    const { trust } = examinerFor(upstream)
+    if (evidence.trust !== trust && before?.evidence.trust === trust) return
     await store.records.put('evidence', idOf(evidence.package), entry)
     page.set(version, entry)
     if (JSON.stringify(before?.evidence) === JSON.stringify(evidence)) return
@@ -186,22 +195,59 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
     }
   }
 
-  const examine = async (index: PackageIndex, claims: VersionClaims, integrity: Integrity) => {
-    const id = { name: index.name, version: claims.version }
-    const attestations = await fetchAttestations(id, claims, index.upstream)
+  /** Made under other trust, of the same bytes and claims: what was given then can be examined again. */
+  const outdated = async (index: PackageIndex, claims: VersionClaims, integrity: Integrity) => {
+    const entry = (await pageOf(index.name)).get(claims.version)
+    return entry !== undefined &&
+      entry.evidence.trust !== examinerFor(index.upstream).trust &&
+      entry.evidence.integrity === integrity &&
+      entry.claims === fingerprint(claims)
+      ? entry
+      : undefined
+  }
+
+  const examineOf = async (
+    index: PackageIndex,
+    claims: VersionClaims,
+    integrity: Integrity,
+    attestations: AttestationsFound,
+  ): Promise<Evidence> => {
     const started = performance.now()
-    const sighting = sightingOf(index, claims.version)
     const found = await examinerFor(index.upstream).examine({
-      package: id,
+      package: { name: index.name, version: claims.version },
       integrity,
       claims,
       attestations,
-      sighting,
+      sighting: sightingOf(index, claims.version),
     })
     options.onExamined?.(performance.now() - started)
-    const before = (await entryOf(id.name, id.version, index.upstream))?.evidence
+    return found
+  }
+
+  /** Of what was kept, without the network; undefined where nothing answers any more. */
+  const examineKept = async (
+    index: PackageIndex,
+    claims: VersionClaims,
+    integrity: Integrity,
+  ): Promise<Evidence | undefined> => {
+    if (!(await outdated(index, claims, integrity))) return undefined
+    const id = { name: index.name, version: claims.version }
+    const kept = claims.attestations
+      ? await documents.keptAttestations(id)
+      : ({ kind: 'unclaimed' } as const)
+    return kept && examineOf(index, claims, integrity, kept)
+  }
+
+  const settle = async (
+    index: PackageIndex,
+    claims: VersionClaims,
+    integrity: Integrity,
+    found: Evidence,
+  ): Promise<Evidence> => {
+    const page = await pageOf(index.name)
+    const before = page.get(claims.version)?.evidence
     const evidence = merge(before, found)
-    // what was learnt from the bytes is kept along with it
+    // what was learnt from the bytes is kept along with it; no trust root has a say in that
     const kept =
       before && before.integrity === integrity
         ? {
@@ -210,8 +256,21 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
             ...(before.manifest?.state === 'verified' && { manifest: before.manifest }),
           }
         : evidence
-    await keep(kept, claims)
+    await keep(kept, claims, index.upstream)
     return kept
+  }
+
+  const examine = async (index: PackageIndex, claims: VersionClaims, integrity: Integrity) => {
+    const id = { name: index.name, version: claims.version }
+    const again = await examineKept(index, claims, integrity)
+    // it may have been signed anew since; what was kept is asked first because it needs nobody
+    const good = again && !has(again, 'invalid') && !has(again, 'unavailable')
+    const fresh = good ? undefined : await fetchAttestations(id, claims, index.upstream)
+    const found =
+      again && fresh?.kind !== 'found'
+        ? again
+        : await examineOf(index, claims, integrity, fresh ?? { kind: 'unclaimed' })
+    return settle(index, claims, integrity, found)
   }
 
   /** Once over all processes where something is fetched for it; a look at signatures is cheap. */
@@ -223,7 +282,9 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
       await reread(id)
       return recall(index, claims, integrity)
     }
-    return options.alone(`evidence ${index.upstream} ${idOf(id)} ${integrity}`, known, look)
+    const { trust } = examinerFor(index.upstream)
+    const key = `evidence ${index.upstream} ${idOf(id)} ${integrity} ${trust}`
+    return options.alone(key, known, look)
   }
 
   return {
@@ -243,6 +304,24 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
       const page = await pageOf(index.name)
       return new Map([...page].filter(([, entry]) => entry.evidence.trust === trust))
     },
+    /** Versions that were looked at under other trust than that in force. */
+    outdated: async (index: PackageIndex): Promise<readonly string[]> => {
+      const { trust } = examinerFor(index.upstream)
+      const page = await pageOf(index.name)
+      return [...page].flatMap(([version, { evidence }]) =>
+        evidence.trust === trust ? [] : [version],
+      )
+    },
+    /** Examines what was kept of a version under the trust in force; asks nobody for anything. */
+    renew: async (
+      index: PackageIndex,
+      claims: VersionClaims,
+    ): Promise<Evidence | undefined> => {
+      const { integrity } = claims
+      if (integrity === undefined) return undefined
+      const found = await examineKept(index, claims, integrity)
+      return found && settle(index, claims, integrity, found)
+    },
     /** Facts about one version for these bytes; asks and examines when nothing is remembered. */
     gather: async (
       index: PackageIndex,
@@ -252,7 +331,9 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
       const id = { name: index.name, version: claims.version }
       return (
         (await recall(index, claims, integrity)) ??
-        examining(`${idOf(id)} ${integrity}`, () => examineOnce(index, claims, integrity))
+        examining(`${idOf(id)} ${integrity} ${examinerFor(index.upstream).trust}`, () =>
+          examineOnce(index, claims, integrity),
+        )
       )
     },
   }

@@ -2,6 +2,7 @@
  * The judging half of the gate, made once for each view and address: the same packages and facts
  * as all others, its own policies, verdicts and finished answers.
  */
+import { LRUCache } from 'lru-cache'
 import { AttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import { policyDigest } from '../policy/digest.ts'
@@ -22,6 +23,7 @@ import type { Client, Gate, GateObserver } from './gate.ts'
 import { openJudges, type Standing } from './judge.ts'
 import { inflate } from './inflate.ts'
 import type { Memory } from './memory.ts'
+import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
 import type { PassThrough } from './pass-through.ts'
 import { rewriteManifest } from './representation.ts'
@@ -62,7 +64,10 @@ export type FaceOptions = {
   readonly publicUrl: string
 }
 
-export type Face = Omit<Gate, 'view' | 'adopt' | 'check' | 'idle' | 'close'>
+export type Face = Omit<Gate, 'view' | 'adopt' | 'distrust' | 'check' | 'idle' | 'close'>
+
+/** Versions that are remembered as renewed. */
+const RENEWED = 50_000
 
 /** Versions named by dist-tags that are verified ahead of being asked for. */
 const AHEAD = 3
@@ -71,6 +76,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
   const { store, packages, book, documents, epochs, signatures, memory, now, observer } = shared
   const { upstreamFor, examinerFor } = shared
   const key = `${view ?? ''} ${publicUrl}`
+  const renewed = new LRUCache<string, true>({ max: RENEWED })
   const judges = openJudges({
     policies,
     book,
@@ -92,8 +98,24 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     key,
   })
 
+  /** What was examined under other trust, under that in force: what rested on a key that is gone must go. */
+  const verifyAnew = (index: PackageIndex, outdated: readonly string[]) => {
+    for (const version of outdated) {
+      const claims = index.versions.get(version)
+      if (!claims) continue
+      const work = `${index.name}@${version} ${examinerFor(index.upstream).trust}`
+      // once; where nothing was kept the next to ask for the tarball has it looked at
+      if (renewed.has(work)) continue
+      const added = shared.background.add(work, async () => {
+        await book.renew(index, claims)
+      })
+      if (added) renewed.set(work, true)
+    }
+  }
+
   /** Verifies what the dist-tags name, so that the tarball request finds its facts ready. */
-  const verifyAhead = ({ index, refused }: Standing) => {
+  const verifyAhead = ({ index, refused, outdated }: Standing) => {
+    if (outdated) verifyAnew(index, outdated)
     const tagged = new Set(Object.values(index.distTags).slice(0, AHEAD))
     for (const version of tagged) {
       const claims = index.versions.get(version)

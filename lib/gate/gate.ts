@@ -167,6 +167,8 @@ export type Gate = {
    * own layers only.
    */
   readonly adopt: (policies: readonly Policy[]) => void
+  /** Other trust is in force: everything is judged anew, from evidence examined anew where it is asked for. */
+  readonly distrust: () => void
   readonly check: () => Promise<void>
   /** Resolves when background checks have ended; for tests and for closing. */
   readonly idle: () => Promise<void>
@@ -308,6 +310,7 @@ export const openGate = (options: GateOptions): Gate => {
 
   const made = new Map<string, Gate>()
   const common = {
+    distrust: epochs.bumpAll,
     check: () => store.check(),
     idle: background.idle,
     close: async () => {

@@ -33,6 +33,8 @@ export type Judges = ReturnType<typeof openJudges>
 /** All versions of a package judged by what is known now. */
 export type Standing = {
   readonly index: PackageIndex
+  /** Versions that were looked at under other trust, and not again since. */
+  readonly outdated?: readonly string[]
   /** Verdicts that hide a version. */
   readonly refused: ReadonlyMap<string, Verdict>
   /** Milliseconds since the epoch when time alone changes something; Infinity when never. */
@@ -147,7 +149,8 @@ export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
         if (verdict.changesAt) changesAt = Math.min(changesAt, Date.parse(verdict.changesAt))
         await breathe()
       }
-      return { index, refused, changesAt }
+      const outdated = await book.outdated(index)
+      return { index, refused, changesAt, ...(outdated.length > 0 && { outdated }) }
     },
   }
 }

@@ -141,6 +141,7 @@ export type Change = {
     /** Facts about a version; `key` is its name@version. */
     | 'evidence'
     | 'policy'
+    /** Other trust is in force; `key` is its digest. */
     | 'trust'
     | 'token'
     | 'vouch'

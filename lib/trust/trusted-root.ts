@@ -40,11 +40,17 @@ const checkPeriod = (period: Period | undefined, where: string, what: string): v
     refuse(where, `${what} has a validFor.end that is not an ISO 8601 time`)
 }
 
+const authorities = ['certificateAuthorities', 'tlogs'] as const
+
 /**
- * Returns the document as it was given once it is known to be usable. `where` names it in errors.
- * Throws ETRUST.
+ * Returns the document as it was given once it is known to be usable. `where` names it in errors,
+ * `wanted` the lists that must not be empty. Throws ETRUST.
  */
-export const checkTrustedRoot = (document: unknown, where: string): object => {
+export const checkTrustedRoot = (
+  document: unknown,
+  where: string,
+  wanted: readonly string[] = authorities,
+): object => {
   if (!isRecord(document)) return refuse(where, 'it is not a JSON object')
   const { mediaType } = document
   if (
@@ -61,9 +67,7 @@ export const checkTrustedRoot = (document: unknown, where: string): object => {
     for (const [i, authority] of listOf(document, key, where).entries())
       checkPeriod((authority as Authority)?.validFor, where, `${key}[${i}]`)
   }
-  const needed = ['certificateAuthorities', 'tlogs'].filter(
-    key => listOf(document, key, where).length === 0,
-  )
+  const needed = wanted.filter(key => listOf(document, key, where).length === 0)
   if (needed.length > 0) refuse(where, `it names no ${needed.join(' and no ')}`)
 
   try {

@@ -353,13 +353,79 @@ t.test('URLs are normalised', async t => {
   t.equal(publicUrlOf({ host: 'npm.internal', port: 80 }), 'http://npm.internal:80/')
 })
 
-t.test('registry keys: tuf is another word for bundled', async t => {
+t.test('where registry keys come from', async t => {
   const kind = async (value: string) =>
     (await at(t, `upstreams: { npm: { registryKeys: ${value} } }`).load()).upstreams[0]
       ?.registryKeys.kind
-  t.equal(await kind('tuf'), 'bundled')
-  t.equal(await kind('bundled'), 'bundled')
-  t.equal(await kind('none'), 'none')
+  for (const word of ['auto', 'tuf', 'bundled', 'none']) t.equal(await kind(word), word)
+  t.equal((await at(t).load()).upstreams[0]?.registryKeys.kind, 'auto')
+})
+
+t.test('trust roots of every kind, and whom they may speak for', async t => {
+  const files = { 'a.pem': 'a', 'root.json': '{}', 'tuf.tgz': 'x' }
+  const roots = async (text: string) => {
+    const { cwd, load } = at(t, { ...files, 'attestry.yaml': `trust: { roots: [${text}] }` })
+    return [(await load()).trust.roots[0], (name: string) => join(cwd, name)] as const
+  }
+  const issuers = ['https://gitlab.acme.example']
+  const cases: readonly (readonly [string, (at: (name: string) => string) => object])[] = [
+    ['public-good', () => ({ kind: 'public-good' })],
+    [
+      '{ publicGood: true, subjects: ["https://github.com/acme/**@refs/tags/*"] }',
+      () => ({ kind: 'public-good', subjects: ['https://github.com/acme/**@refs/tags/*'] }),
+    ],
+    [
+      '{ tuf: { mirror: https://tuf.acme.example/x, root: root.json }, issuers: [https://gitlab.acme.example] }',
+      at => ({
+        kind: 'tuf',
+        mirror: 'https://tuf.acme.example/x/',
+        root: at('root.json'),
+        issuers,
+      }),
+    ],
+    ['{ archive: tuf.tgz }', at => ({ kind: 'archive', archive: at('tuf.tgz') })],
+    [
+      '{ archive: { file: tuf.tgz, root: root.json, target: a/b.json } }',
+      at => ({
+        kind: 'archive',
+        archive: at('tuf.tgz'),
+        root: at('root.json'),
+        target: 'a/b.json',
+      }),
+    ],
+    [
+      '{ keys: { tlogs: [{ key: a.pem, from: 2026-01-01T00:00:00Z }] } }',
+      at => ({
+        kind: 'keys',
+        keys: { tlogs: [{ key: at('a.pem'), from: '2026-01-01T00:00:00.000Z' }] },
+      }),
+    ],
+  ]
+  for (const [text, wanted] of cases) {
+    const [root, resolved] = await roots(text)
+    t.strictSame(root, wanted(resolved), text)
+  }
+  const wrong: readonly (readonly [string, RegExp])[] = [
+    ['public-bad', /wanted public-good/],
+    ['{}', /with one of file, tuf, archive/],
+    ['{ file: root.json, archive: tuf.tgz }', /with one of file, tuf, archive/],
+    ['{ file: missing.json }', /missing\.json/],
+    ['{ tuf: { root: root.json } }', /mirror/],
+    ['{ tuf: { mirror: "ftp://x" } }', /mirror/],
+    ['{ file: root.json, issuers: [] }', /issuers/],
+    ['{ file: root.json, issuers: [gitlab] }', /issuers.*OIDC issuer/],
+    ['{ file: root.json, issuers: ["https://*.example"] }', /issuers/],
+    ['{ file: root.json, subjects: ["**"] }', /subjects.*matches anybody/],
+    ['{ keys: { tlogs: [] } }', /tlogs/],
+    ['{ keys: { tlogs: [{ key: a.pem }] } }', /from/],
+    ['{ keys: { tlogs: [{ key: a.pem, from: soon }] } }', /from.*ISO 8601/],
+    [
+      '{ keys: { certificateAuthorities: [{ certificates: a.pem }], tlogs: [{ key: a.pem, from: 2026-01-01 }] } }',
+      /ctlogs too/,
+    ],
+  ]
+  for (const [text, message] of wrong)
+    await t.rejects(roots(text), { code: 'ECONFIG', message }, text)
 })
 
 t.test('paths in the file are relative to the file', async t => {

@@ -6,7 +6,14 @@ import { openVerification, type Verification } from '../../lib/evidence/verifica
 import { assembleTrust } from '../../lib/trust/load-trust.ts'
 import { parseRegistryKeys } from '../../lib/trust/registry-keys.ts'
 import { checkTrustedRoot } from '../../lib/trust/trusted-root.ts'
-import type { Evidence, Fact, Integrity, Sighting, VersionClaims } from '../../lib/types.ts'
+import type {
+  Evidence,
+  Fact,
+  Integrity,
+  RootScope,
+  Sighting,
+  VersionClaims,
+} from '../../lib/types.ts'
 import type { Attestation, LocalSigstore, Statement } from '../support/local-sigstore.ts'
 
 export const registry = 'https://npm.acme.example'
@@ -49,10 +56,12 @@ export const verificationFor = (
   sigstore: LocalSigstore,
   keys: unknown = sigstore.registryKeys(),
   roots: readonly object[] = [sigstore.trustedRoot],
+  scopes: readonly RootScope[] = [],
 ): Verification =>
   openVerification(
     assembleTrust({
       roots: roots.map(root => checkTrustedRoot(root, 'local')),
+      scopes,
       registryKeys: keys === undefined ? [] : parseRegistryKeys(keys, 'local', registry),
       sources: [],
     }),

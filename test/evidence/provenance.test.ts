@@ -1,7 +1,7 @@
 /** Provenance, signed here: what verifies, and every single thing that must not. */
 import t from 'tap'
 import { envelopeOf } from '../../lib/evidence/statement.ts'
-import type { Fact, Provenance } from '../../lib/types.ts'
+import type { Fact, Provenance, RootScope } from '../../lib/types.ts'
 import {
   emailCertificate,
   gitlabCertificate,
@@ -371,4 +371,49 @@ t.test('a root that did not sign it', async t => {
   ])
   const told = examineOnly(both, broken).provenance
   t.match(told, { detail: /signature/ }, 'the error of the root that came furthest is told')
+})
+
+t.test('a root that may speak for some only', async t => {
+  const stranger = await localSigstore()
+  t.teardown(() => stranger.close())
+  const { trustedRoot } = sigstore
+  const github = 'https://token.actions.githubusercontent.com'
+  const own = 'https://github.com/acme/widget/**@refs/heads/*'
+  const attestation = await attest()
+  const under = (scope: RootScope, roots = [trustedRoot], scopes: readonly RootScope[] = []) =>
+    examineOnly(verificationFor(sigstore, undefined, roots, [scope, ...scopes]), attestation)
+      .provenance
+  for (const scope of [
+    { issuers: [github] },
+    { issuers: ['https://gitlab.com', github] },
+    { subjects: [own] },
+    { issuers: [github], subjects: ['https://github.com/other/**', own] },
+  ])
+    t.equal(under(scope).state, 'verified', JSON.stringify(scope))
+  const beyond: readonly (readonly [RootScope, object])[] = [
+    [{ issuers: ['https://gitlab.com'] }, { wanted: 'https://gitlab.com', found: github }],
+    // a prefix, another case, a slash more: issuers are compared whole
+    [{ issuers: ['https://token.actions'] }, { found: github }],
+    [{ issuers: [`${github}/`] }, { found: github }],
+    [{ issuers: [] }, { found: github }],
+    [{ subjects: ['https://github.com/acme/*'] }, { found: /acme\/widget/ }],
+    [{ subjects: ['acme/widget'] }, { found: /acme\/widget/ }],
+    [{ issuers: [github], subjects: ['https://github.com/other/**'] }, {}],
+    [{ issuers: ['https://gitlab.com'], subjects: [own] }, {}],
+  ]
+  for (const [scope, said] of beyond)
+    t.match(
+      under(scope),
+      { state: 'invalid', code: 'INVALID_ATTESTATION', detail: /may not speak for/, ...said },
+      JSON.stringify(scope),
+    )
+  const gitlab = { issuers: ['https://gitlab.com'] }
+  t.match(
+    under(gitlab, [trustedRoot, stranger.trustedRoot], [{}]),
+    { detail: /may not speak for/ },
+    'another root, that has not signed it, does not help',
+  )
+  const both = [trustedRoot, trustedRoot]
+  t.equal(under(gitlab, both, [{ issuers: [github] }]).state, 'verified', 'one of two may')
+  t.equal(under(gitlab, both, [{}]).state, 'verified', 'a second root may speak for everybody')
 })

@@ -5,6 +5,7 @@ import { examineWith } from '../../lib/evidence/examine.ts'
 import { openVerification } from '../../lib/evidence/verification.ts'
 import { assembleTrust } from '../../lib/trust/load-trust.ts'
 import { parseRegistryKeys } from '../../lib/trust/registry-keys.ts'
+import type { RootScope } from '../../lib/types.ts'
 import {
   localSigstore,
   publishPredicate,
@@ -282,4 +283,21 @@ t.test('no document whatever makes it throw, or verify', async t => {
     [`${log}.inclusionProof.rootHash`, `${log}.inclusionProof.treeSize`],
     'these two are repeated in the signed checkpoint, which is what counts',
   )
+})
+
+t.test('a root that is tied to issuers proves nothing that is signed with a key', async t => {
+  const attestation = await attest()
+  const under = (scope: RootScope) =>
+    examineOnly(
+      verificationFor(sigstore, sigstore.registryKeys(), [sigstore.trustedRoot], [scope]),
+      attestation,
+    ).publishAttestation
+  t.equal(under({}).state, 'verified')
+  for (const scope of [{ issuers: ['https://gitlab.com'] }, { subjects: ['**'] }])
+    t.match(under(scope), {
+      state: 'invalid',
+      code: 'INVALID_ATTESTATION',
+      detail: /may only speak for certificates/,
+      found: 'a key',
+    })
 })

@@ -30,6 +30,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'lib/http/',
       'lib/sealing/',
       'lib/transparency/',
+      'lib/trust/',
     ],
   },
   'lib/index.ts': { imports: ['lib/'] },
@@ -57,7 +58,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     },
   },
   'lib/evidence/': {
-    imports: [...words, 'lib/upstream/default-registry.ts'],
+    // a root's scope is written as subjects are in policies
+    imports: [...words, 'lib/upstream/default-registry.ts', 'lib/policy/glob.ts'],
     never: {
       modules:
         /^(node:(http|http2|https|net|tls|dns|dgram|fs|sqlite)\b|undici$|npm-registry-fetch$|sigstore$|@sigstore\/tuf$)/,

@@ -24,6 +24,8 @@ export type ToWorker =
     }
   /** Puts these in force, from the next request on. */
   | { readonly kind: 'adopt'; readonly policies: PolicyTexts }
+  /** Asks for newer trust at once. */
+  | { readonly kind: 'trust' }
   | { readonly kind: 'collect'; readonly id: number }
   | {
       readonly kind: 'scraped'

@@ -118,10 +118,13 @@ export const servePrimary = async (settings: Settings): Promise<number> => {
     },
   })
   const follower = followPolicies({ policies, views, judging, settings, observer, log })
+  const onHangup = () => crew.tell({ kind: 'trust' })
+  process.on('SIGHUP', onHangup)
 
   const ended = await Promise.race([untilStopped(), crew.failed])
   if (typeof ended === 'string')
     log.info({ event: 'stopping', signal: ended }, `${ended}: finishing what is under way`)
+  process.off('SIGHUP', onHangup)
   await follower.close()
   await crew.stop()
   metrics.close()

@@ -9,6 +9,7 @@ import { inForce } from '../../policy/baseline.ts'
 import { observe } from '../../observe/events.ts'
 import { openLog } from '../../observe/log.ts'
 import { openMetrics } from '../../observe/metrics.ts'
+import { observeTrust } from '../../observe/trust-events.ts'
 import { version } from '../../version.ts'
 import { isMessage, type FromWorker, type PolicyTexts, type ToWorker } from './messages.ts'
 import { parseTexts } from './policy-texts.ts'
@@ -17,7 +18,7 @@ import { untilStopped } from './signals.ts'
 
 type Start = Extract<ToWorker, { kind: 'start' }>
 
-const kinds = ['start', 'adopt', 'collect', 'scraped', 'stop'] as const
+const kinds = ['start', 'adopt', 'trust', 'collect', 'scraped', 'stop'] as const
 
 const tell = (message: FromWorker): void => {
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined)
@@ -78,7 +79,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
   const log = openLog(settings.log).child({ worker: cluster.worker?.id })
   const registry = new Registry()
   const metrics = openMetrics({ registry, version })
-  const observer = observe({ log, metrics })
+  const observer = { ...observe({ log, metrics }), ...observeTrust({ log, registry }) }
   const texts = new Map(
     start.policies.flatMap(part => part.texts).map(({ file, text }) => [file, text]),
   )
@@ -101,6 +102,8 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     switch (message.kind) {
       case 'adopt':
         return adopt(message.policies)
+      case 'trust':
+        return void attestry?.trust.renew()
       case 'collect':
         void registry
           .getMetricsAsJSON()
@@ -113,7 +116,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
       default:
     }
   })
-  // the first process reads the policies again, for all
+  // the first process reads the policies again, for all, and tells when to ask for trust
   process.on('SIGHUP', () => undefined)
   process.on('unhandledRejection', error =>
     log.error({ event: 'error', err: error }, 'unhandled'),
