@@ -2,7 +2,7 @@
  * A private registry behind Attestry: everything people do with it gives the same results as at the
  * registry itself. One verdaccio is asked directly, another one through Attestry, by the same story.
  */
-import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -39,6 +39,7 @@ const plain = (text: string, url: string) =>
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
     .replaceAll(/\b(a few|an?|\d+) (milli)?seconds? ago\b|\bjust now\b/g, 'AGO')
     .replaceAll(/\b[\d.]+m?s\b/g, 'TIME')
+    .replaceAll(/-rev\/\d+-[0-9a-f]+/g, '-rev/REV')
     .replaceAll(/[^\s"']*_logs[^\s"']*/g, 'LOG')
     // verdaccio has no audits by itself, Attestry always has
     .replace(/, and audited \d+ packages/, '')
@@ -96,6 +97,17 @@ const story = async (client: ClientName, url: string): Promise<readonly Step[]> 
   })
   const shown = JSON.stringify([versions, document['dist-tags']])
   steps.push({ step: 'packument', code: 0, output: plain(shown, url) })
+  for (const line of [
+    'access get status @acme/lib',
+    'access list collaborators @acme/lib',
+    'access set status=private @acme/lib',
+    'owner ls @acme/lib',
+    'owner add bo @acme/lib',
+    'profile get --json',
+    'token list',
+    'team ls @acme:developers',
+  ])
+    await npm(...line.split(' '))
   await npm('search', '@acme/lib', '--json', '--searchstaleness=0')
   await npm('search', 'nothing-of-the-kind')
   await npm('ping')
@@ -154,58 +166,6 @@ if (missing?.kind === 'missing' || clients.kind === 'missing' || verdaccio.kind 
     const codes = Object.fromEntries(wanted.map(({ step, code }) => [step, code]))
     t.match(codes, { login: 0, install: 0, frozen: 0, installed: 0, ping: 0 })
     t.notMatch(open1.requests.map(({ path }) => path).join(), 'acme')
-  })
-
-  t.test('other clients publish through Attestry as well', async t => {
-    const user = await fetch(`${proxy.url}-/user/org.couchdb.user:bo`, {
-      method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ name: 'bo', password }),
-    })
-    t.equal(user.status, 201)
-    const { token } = (await user.json()) as { token: string }
-    const host = proxy.url.replace('http:', '')
-    const commands = {
-      npm11: ['publish'],
-      pnpm10: ['publish', '--no-git-checks'],
-      pnpm11: ['publish', '--no-git-checks'],
-      pnpm12: ['publish', '--no-git-checks'],
-      yarn1: ['publish', '--non-interactive', '--no-git-tag-version'],
-      yarn4: ['npm', 'publish'],
-      bun: ['publish'],
-    } as const
-    for (const [client, command] of Object.entries(commands)) {
-      const name = `@acme/by-${client}`
-      const project = await openProject(clients, client as ClientName, proxy.url)
-      t.teardown(() => project.remove())
-      const { cwd } = project
-      await writeFile(
-        join(cwd, 'package.json'),
-        JSON.stringify({ name, version: '1.0.0', license: 'MIT' }),
-      )
-      await writeFile(
-        join(cwd, '.npmrc'),
-        `registry=${proxy.url}\n${host}:_authToken=${token}\nalways-auth=true\n`,
-      )
-      if (client === 'yarn4')
-        await appendFile(
-          join(cwd, '.yarnrc.yml'),
-          `npmPublishRegistry: ${proxy.url}\nnpmAuthToken: ${token}\n`,
-        )
-      if (client === 'yarn4') await project.install()
-      const published = await project.run(command)
-      t.equal(published.code, 0, `${client}: ${published.output}`)
-      const there = await fetch(`${behind.url}@acme%2fby-${client}`)
-      t.match(await there.json(), { versions: { '1.0.0': { name } } }, client)
-      const shown = (await (
-        await fetch(`${proxy.url}@acme%2fby-${client}/1.0.0`)
-      ).json()) as Json
-      t.equal(shown['dist'].signatures?.length, 1, `${client}: it is signed`)
-      t.equal(
-        (await fetch(`${proxy.url}@acme/by-${client}/-/by-${client}-1.0.0.tgz`)).status,
-        200,
-      )
-    }
     t.strictSame(unsigned, [])
   })
 }

@@ -6,6 +6,7 @@
  * Release age: the test registry dates its releases far enough back for every client's own age
  * gate (24 hours in pnpm 11 and 12), so those gates stay at their defaults.
  */
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -158,13 +159,31 @@ export type Project = {
   install(): Promise<Run>
   /** Installs what the lockfile says, from empty caches and an empty node_modules. */
   installFrozen(): Promise<Run>
-  /** Any other command. */
-  run(args: readonly string[], answers?: RunOptions['answers']): Promise<Run>
+  /** Any other command; some ask their questions only where there is a terminal. */
+  run(
+    args: readonly string[],
+    answers?: RunOptions['answers'],
+    options?: { readonly terminal: boolean },
+  ): Promise<Run>
   /** Another program of the same kind, by its file, with everything else the same. */
   runScript(file: string, args: readonly string[]): Promise<Run>
   setDependencies(dependencies: Readonly<Record<string, string>>): Promise<void>
   installed(): Promise<readonly string[]>
   remove(): Promise<void>
+}
+
+/** `script` of util-linux gives a program a terminal; others of that name take other arguments. */
+export const hasTerminals = (): boolean =>
+  spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0
+
+const onTerminal = (
+  wanted: boolean,
+  command: string,
+  args: readonly string[],
+): readonly [string, readonly string[]] => {
+  if (!wanted) return [command, args]
+  const quoted = [command, ...args].map(word => `'${word.replaceAll("'", `'\\''`)}'`)
+  return ['script', ['-qec', quoted.join(' '), '/dev/null']]
 }
 
 /** A project in a fresh folder whose settings name `registry`. */
@@ -203,8 +222,9 @@ export const openProject = async (
     [first, ...own]: readonly [string, ...string[]],
     args: readonly string[],
     answers?: RunOptions['answers'],
+    { terminal } = { terminal: false },
   ) =>
-    runCommand(first, [...own, ...args], {
+    runCommand(...onTerminal(terminal, first, [...own, ...args]), {
       cwd,
       env: clientEnv(client, home),
       timeout: 60_000,
@@ -221,7 +241,7 @@ export const openProject = async (
       }
       return run(command, installArgs[client].frozen)
     },
-    run: (args, answers) => run(command, args, answers),
+    run: (args, answers, options) => run(command, args, answers, options),
     runScript: (file, args) => run([process.execPath, file], args),
     setDependencies,
     installed: () => installedIn(cwd),

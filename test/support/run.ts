@@ -26,7 +26,7 @@ export type RunOptions = {
 const maxOutput = 1_000_000
 
 // eslint-disable-next-line no-control-regex
-const colours = /\u001b\[[0-9;]*[A-Za-z]/g
+const colours = /\u001b\[[0-9;?]*[A-Za-z]/g
 
 /** Runs a command to its end; it is killed when time is up or this process ends. */
 export const runCommand = (
