@@ -25,6 +25,7 @@ const titles: Readonly<Record<ClientName, string>> = {
 }
 
 const MAX_LINE = 300
+const FENCE = '````'
 
 /** The lines in which the expected texts stand, each once, as printed. */
 export const excerpt = (output: string, shows: readonly RegExp[]): string => {
@@ -72,7 +73,7 @@ const block = (scenario: Scenario, results: Results): string => {
       'why' in cell || !cell.shows
         ? ''
         : (cell.told ??
-          `\`\`\`\`text\n${excerpt(results.get(keyOf(scenario, client))?.output ?? '', cell.shows)}\n\`\`\`\``)
+          `${FENCE}text\n${excerpt(results.get(keyOf(scenario, client))?.output ?? '', cell.shows)}\n${FENCE}`)
     const text = [note, shown].filter(Boolean).join(cell && 'told' in cell ? '. ' : '\n\n')
     if (text !== '') groups.set(text, [...(groups.get(text) ?? []), client])
   }
@@ -80,7 +81,7 @@ const block = (scenario: Scenario, results: Results): string => {
   const parts = [...groups].map(([text, clients]) => {
     const [first = '', ...others] = text.split('\n\n')
     const names = `**${clients.map(client => titles[client]).join(', ')}**`
-    return first.startsWith('`' + '```')
+    return first.startsWith(FENCE)
       ? [`${names}:`, text].join('\n\n')
       : [`${names}: ${first}.`, ...others].join('\n\n')
   })
