@@ -42,12 +42,16 @@ export const forget = (source: Source, keep: ReadonlySet<string>): Source => {
       learned && ![...keep].some(name => rule.packages.some(p => coversName(p, name))),
   )
   const kept = source.rules.filter(rule => !removed.includes(rule))
+  // a rule of no publishers is no rule: it goes with its last entry
+  const emptied = removed.map(rule =>
+    rule.block && !kept.some(other => other.block === rule.block) ? rule.block : rule,
+  )
   const identities = removableIdentities(source, kept)
   // a section of nothing is no list: its key goes as well
   const keys = [
     ...(kept.length === 0 ? [sections.rules] : []),
     ...(identities.length === source.identities.length ? [sections.identities] : []),
   ].flatMap(section => (section && !section.empty ? [keyLine(text, section.start)] : []))
-  const edits = removeLines(text, [...removed, ...identities, ...keys])
+  const edits = removeLines(text, [...new Set(emptied), ...identities, ...keys])
   return edits.length === 0 ? source : readSource(applyEdits(text, edits), source.file)
 }

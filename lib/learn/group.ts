@@ -106,6 +106,9 @@ const wholeScopes = (names: readonly string[], { seen, taken }: Surroundings) =>
   )
 }
 
+/** Scopes that are counted one by one. */
+const SCOPES = 3
+
 /** Patterns for the names, and what the patterns rest on. */
 const patternsFor = (names: readonly string[], whole: ReadonlySet<string>) => {
   const scoped = groupBy(
@@ -113,7 +116,10 @@ const patternsFor = (names: readonly string[], whole: ReadonlySet<string>) => {
     scopeOf,
   )
   const single = names.filter(name => !whole.has(scopeOf(name) ?? ''))
-  const notes = [...scoped].map(([scope, members]) => `all ${members.length} seen of ${scope}`)
+  const notes =
+    scoped.size > SCOPES
+      ? [`all that were seen of ${scoped.size} scopes`]
+      : [...scoped].map(([scope, members]) => `all ${members.length} seen of ${scope}`)
   return {
     packages: [...[...scoped.keys()].map(scope => `${scope}/*`), ...new Set(single)].sort(
       byText,

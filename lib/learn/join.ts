@@ -4,7 +4,8 @@ import { coversName } from '../policy/match.ts'
 import { hits } from './floors.ts'
 import type { OpenPackage, Sorted } from './group.ts'
 import { groupBy } from './observation.ts'
-import type { Source, SourceRule } from './source.ts'
+import type { Source } from './source.ts'
+import type { SourceRule } from './source-rules.ts'
 
 export const single = ({ rule }: SourceRule) =>
   rule.packages.every(p => p.kind === 'exact' && p.version !== undefined)
@@ -27,7 +28,7 @@ const takesIn = (
   at: number,
   source: Source,
   one: OpenPackage,
-  names: ReadonlyMap<string, string>,
+  names: ReadonlyMap<string, readonly string[]>,
 ): boolean => {
   const { identities, packages, simple, learned } = rule
   const { versions, outcome } = rule.rule
@@ -35,7 +36,7 @@ const takesIn = (
   const from = versions === undefined ? undefined : /^>=(\S+)$/.exec(versions)?.[1]
   const [asked] = outcome.kind === 'require' ? outcome.anyOf : []
   return (
-    one.pins.every(pin => identities.includes(names.get(pin.key) ?? '')) &&
+    one.pins.every(pin => names.get(pin.key)?.some(name => identities.includes(name))) &&
     (versions === undefined || (from !== undefined && compare(from, one.lowest) <= 0)) &&
     !hits(one, from) &&
     (asked?.registrySignature !== 'required' || one.signed) &&
@@ -55,7 +56,8 @@ const join = (joining: Map<SourceRule, Joining>, rule: SourceRule, name: string)
 export const joinKnown = (
   source: Source,
   sorted: Sorted,
-  names: ReadonlyMap<string, string>,
+  /** By the keys of pins: the names under which the policy has them. */
+  names: ReadonlyMap<string, readonly string[]>,
 ) => {
   const joining = new Map<SourceRule, Joining>()
   // rules for single versions are put behind: they would come too late

@@ -1,16 +1,19 @@
 /** Identities and rules as the lines of a policy, in the form a person would write. */
 import { identityFields } from '../policy/policy.ts'
 import type { PinnedFields } from '../policy/pin.ts'
+import { presetOf } from '../policy/preset.ts'
+import type { IdentityDocument } from '../policy/schema.ts'
+import { shortened } from '../policy/shorten.ts'
 import type { RuleDraft } from './drafts.ts'
 
 /** What marks a part as learned; whoever takes it away makes the part their own. */
 export const MARK = '# learned'
 
-/** `plain`: a line for each key. `dense` and `packed`: fewer and longer lines, where there are many. */
+/** `plain`: a rule for each publisher. `dense` and `packed`: one for many, in longer lines. */
 export type Style = 'plain' | 'dense' | 'packed'
 
 /** Characters to a line. */
-export const widths: Readonly<Record<Style, number>> = { plain: 80, dense: 118, packed: 140 }
+export const widths: Readonly<Record<Style, number>> = { plain: 80, dense: 132, packed: 150 }
 
 const words = new Set([
   'true',
@@ -29,8 +32,8 @@ const words = new Set([
 /** As YAML: as it stands where it cannot be read as anything else, in quotes where it could. */
 export const scalar = (text: string, flow = true): string => {
   const form = flow
-    ? /^\.?[A-Za-z](?:[A-Za-z0-9_./@+*~()-]|:(?! )|\b \b)*$/
-    : /^\.?[A-Za-z](?:[A-Za-z0-9_./@+*~(){}-]|:(?! )|,? (?=[A-Za-z0-9@]))*$/
+    ? /^\.?[A-Za-z](?:[A-Za-z0-9_./@#+*~()-]|:(?! )|\b \b)*$/
+    : /^\.?[A-Za-z](?:[A-Za-z0-9_./@#+*~(){}-]|:(?! )|,? (?=[A-Za-z0-9@]))*$/
   const safe = form.test(text) && !text.endsWith(':') && !words.has(text.toLowerCase())
   // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufeff\ud800-\udfff]/.test(text))
@@ -39,17 +42,18 @@ export const scalar = (text: string, flow = true): string => {
 }
 
 /** What stands in brackets behind a head, broken where it would be too long. */
-const filled = (
+export const filled = (
   { head, open, close, indent }: Readonly<Record<'head' | 'open' | 'close' | 'indent', string>>,
   items: readonly string[],
-  style: Style,
+  style: Style | number,
 ): readonly string[] => {
+  const width = typeof style === 'number' ? style : widths[style]
   const lines: string[] = []
   let line = `${indent}${head}${open}`
   items.forEach((item, i) => {
     const end = i === items.length - 1 ? close : ','
     const gap = i === 0 && open === '[' ? '' : ' '
-    if (i > 0 && line.length + gap.length + item.length + end.length > widths[style]) {
+    if (i > 0 && line.length + gap.length + item.length + end.length > width) {
       lines.push(line)
       line = `${indent}  ${item}${end}`
     } else line += `${gap}${item}${end}`
@@ -57,11 +61,40 @@ const filled = (
   return [...lines, line]
 }
 
-const entriesOf = (fields: PinnedFields) =>
+const rawEntries = (fields: PinnedFields) =>
   identityFields.flatMap(field => {
     const value = fields[field]
     return value === undefined ? [] : [[field, value] as const]
   })
+
+const written = (value: unknown): string =>
+  Array.isArray(value)
+    ? `[${value.map(one => scalar(String(one))).join(', ')}]`
+    : typeof value === 'object' && value !== null
+      ? `{ ${Object.entries(value)
+          .map(([key, inner]) => `${key}: ${scalar(String(inner))}`)
+          .join(', ')} }`
+      : scalar(String(value))
+
+/** `key: value` of each, but for those said elsewhere. */
+export const documentItems = (
+  document: IdentityDocument,
+  elsewhere: IdentityDocument = {},
+): readonly string[] =>
+  Object.entries(document)
+    .filter(([key]) => elsewhere[key as 'trigger'] === undefined)
+    .map(([key, value]) => `${key}: ${written(value)}`)
+
+/** `key: value` of an identity, in the shortest way to write it. */
+const identityItems = (fields: PinnedFields): readonly string[] => {
+  const short = shortened(fields)
+  return presetOf(short) === undefined
+    ? rawEntries(fields).map(([key, value]) => `${key}: ${scalar(value)}`)
+    : documentItems(short)
+}
+
+/** Presets may be so wide, in whatever style: they are read across. */
+const PRESET = 100
 
 export const identityLines = (
   name: string,
@@ -69,15 +102,15 @@ export const identityLines = (
   style: Style,
   indent: string,
 ): readonly string[] => {
-  const entries = entriesOf(fields)
-  const head = `${indent}${name}: ${MARK}`
-  if (style === 'plain')
+  const isPreset = presetOf(shortened(fields)) !== undefined
+  if (style === 'plain' && !isPreset)
     return [
-      head,
-      ...entries.map(([key, value]) => `${indent}  ${key}: ${scalar(value, false)}`),
+      `${indent}${name}: ${MARK}`,
+      ...rawEntries(fields).map(([key, value]) => `${indent}  ${key}: ${scalar(value, false)}`),
     ]
-  const items = entries.map(([key, value]) => `${key}: ${scalar(value)}`)
-  return filled({ head: `${name}: `, open: '{', close: ` } ${MARK}`, indent }, items, style)
+  const close = ` } ${MARK}`
+  const width = Math.max(PRESET, widths[style])
+  return filled({ head: `${name}: `, open: '{', close, indent }, identityItems(fields), width)
 }
 
 const requireWords = (

@@ -7,9 +7,7 @@ import { tryIdentity } from '../policy/identity.ts'
 import { parsePattern, ruleMatches } from '../policy/match.ts'
 import type { RuleDraft } from './drafts.ts'
 import { rulesFor, sortOut } from './group.ts'
-import { builtPlace, covers, joinKnown, single, type Joining } from './join.ts'
-import { identityLines, ruleLines, type Style } from './layout.ts'
-import { addPackages } from './lists.ts'
+import { builtPlace, covers, joinKnown, single } from './join.ts'
 import { nameIdentities, nameRules, type Named } from './names.ts'
 import {
   byText,
@@ -20,9 +18,10 @@ import {
   type Built,
   type Observation,
 } from './observation.ts'
-import { pinKey, pinsOf, publisherKey, type Pin } from './pins.ts'
+import type { PinnedFields } from '../policy/pin.ts'
+import { fieldsIn, pinKey, pinsOf, publisherKey, type Pin } from './pins.ts'
 import { readSource, type Source } from './source.ts'
-import { addIdentities, addRules, applyEdits } from './splice.ts'
+import { written, type Written } from './write.ts'
 
 export type LearnRequest = {
   /** What was admitted; nothing else may be learned. */
@@ -36,14 +35,8 @@ export type LearnRequest = {
   readonly heading: readonly string[]
 }
 
-export type Lesson = {
+export type Lesson = Written & {
   readonly text: string
-  readonly identities: readonly { readonly name: string; readonly pin: Pin }[]
-  readonly rules: readonly {
-    readonly name: string
-    readonly draft: RuleDraft
-    readonly identities: readonly string[]
-  }[]
   /** Packages added to rules learned before. */
   readonly joined: readonly { readonly rule: string; readonly packages: readonly string[] }[]
   /** Governed by a rule learned before. */
@@ -53,9 +46,6 @@ export type Lesson = {
   /** The language has no way to write them. */
   readonly unwritable: readonly Observation[]
 }
-
-/** A policy of more lines than this is written more densely. */
-const LONG = 149
 
 const newPolicy = (heading: readonly string[]): string =>
   [
@@ -82,16 +72,20 @@ const placeOf = (source: Source, o: Observation): Place => {
   return 'new'
 }
 
+const agrees = (fields: PinnedFields, { identity, version }: Built) =>
+  tryIdentity({ fields }, identity, version).matched
+
 /** Pins of the publishers, those that the policy names already among them. */
 const pinsFor = (source: Source, built: readonly Built[]) => {
-  const learned = source.identities.filter(identity => identity.learned)
+  const learned = [...source.identities, ...source.inline].filter(({ learned }) => learned)
   const pins = new Map<Built, Pin>()
   for (const o of built) {
     const known = learned.find(
       ({ pattern }) => tryIdentity(pattern, o.identity, o.version).matched,
     )
-    if (known === undefined) continue
-    const { fields } = known.pattern
+    // of several values the one that this build has
+    const fields = known && fieldsIn(known.pattern).find(one => agrees(one, o))
+    if (fields === undefined) continue
     pins.set(o, { key: pinKey(fields), publisher: publisherKey(o.identity), fields })
   }
   return new Map([...pins, ...pinsOf(built.filter(o => !pins.has(o)))])
@@ -137,44 +131,6 @@ const bareAgain = (
   })
 }
 
-const writeOut = (
-  source: Source,
-  lesson: Pick<Lesson, 'identities' | 'rules'>,
-  joining: readonly Joining[],
-  style: Style,
-): string => {
-  const identities = lesson.identities.map(({ name, pin }) =>
-    identityLines(name, pin.fields, style, source.sections.identities?.indent ?? '  '),
-  )
-  const blocks = lesson.rules.map(rule => ({
-    last: rule.draft.kind === 'signed' || rule.draft.kind === 'unsigned',
-    lines: ruleLines(
-      rule.draft,
-      rule.name,
-      rule.identities,
-      style,
-      source.sections.rules?.indent ?? '  ',
-    ),
-  }))
-  const linesOf = (last: boolean) => blocks.filter(b => b.last === last).map(b => b.lines)
-  const gap = style === 'plain'
-  const at = builtPlace(source)
-  const rules =
-    at === source.rules.length
-      ? addRules(source, [...linesOf(false), ...linesOf(true)], at, gap)
-      : [
-          ...addRules(source, linesOf(false), at, gap),
-          ...addRules(source, linesOf(true), source.rules.length, gap),
-        ]
-  return applyEdits(source.text, [
-    ...addIdentities(source, identities),
-    ...rules,
-    ...joining.flatMap(({ rule, names }) =>
-      rule.packages ? addPackages(source.text, rule.packages, names) : [],
-    ),
-  ])
-}
-
 /** What no rule matches is let in without provenance. */
 const isLenient = ({ policy: { defaults } }: Source): boolean =>
   defaults.outcome.kind === 'require' &&
@@ -196,20 +152,6 @@ const byUse = (
   )
 }
 
-const linesIn = (text: string) => text.split('\n').length - 1
-
-/** In the plainest style in which it is not long. */
-const written = (
-  source: Source,
-  lesson: Pick<Lesson, 'identities' | 'rules'>,
-  joining: readonly Joining[],
-): string => {
-  const plain = writeOut(source, lesson, joining, 'plain')
-  if (linesIn(plain) <= LONG) return plain
-  const dense = writeOut(source, lesson, joining, 'dense')
-  return linesIn(dense) <= LONG ? dense : writeOut(source, lesson, joining, 'packed')
-}
-
 /** Throws EPOLICY as `readSource` does. The same observations give the same text, in any order. */
 export const learn = (request: LearnRequest): Lesson => {
   const source = request.source ?? readSource(newPolicy(request.heading), request.file)
@@ -223,12 +165,21 @@ export const learn = (request: LearnRequest): Lesson => {
   const writable = fresh.filter(o => !isBuilt(o) || pins.has(o))
   const sorted = sortOut([...writable, ...bareAgain(source, already, writable)], pins)
 
-  const known = source.identities.map(({ pattern: { name = '', fields } }): Named => {
-    const pin = { key: pinKey(fields), publisher: publisherKey(fields), fields }
-    return { name, pin }
-  })
-  const knownNames = new Map(known.map(({ name, pin }) => [pin.key, name]))
-  const { joining, rest } = joinKnown(source, sorted, knownNames)
+  const namedBy = (identities: Source['identities']) =>
+    identities.flatMap(({ pattern }): Named[] =>
+      fieldsIn(pattern).map(fields => ({
+        name: pattern.name ?? '',
+        pin: { key: pinKey(fields), publisher: publisherKey(fields), fields },
+      })),
+    )
+  const known = namedBy(source.identities)
+  const knownNames = new Set(known.map(({ pin }) => pin.key))
+  const all = groupBy([...known, ...namedBy(source.inline)], ({ pin }) => pin.key)
+  const { joining, rest } = joinKnown(
+    source,
+    sorted,
+    new Map([...all].map(([key, same]) => [key, same.map(({ name }) => name)])),
+  )
   const seen = new Set([...observations.map(o => o.name), ...request.others])
   const drafts = rulesFor(rest, pins, {
     seen,
@@ -241,7 +192,7 @@ export const learn = (request: LearnRequest): Lesson => {
   const names = nameIdentities(
     wanted,
     known,
-    known.map(k => k.name),
+    source.identities.map(({ pattern: { name = '' } }) => name),
   )
   const nameOf = (pin: Pin) => names.get(pin.key) ?? ''
   const ruleNames = nameRules(

@@ -1,7 +1,7 @@
 /** Putting names into a list of packages where they belong by the alphabet. */
 import { scalar, widths } from './layout.ts'
 import { byText, groupBy } from './observation.ts'
-import type { ListPlace } from './source.ts'
+import type { ListPlace } from './source-rules.ts'
 import type { Edit } from './splice.ts'
 
 const lineOf = (text: string, at: number) => {

@@ -28,9 +28,10 @@ export const moved = (source: Source, observations: readonly Observation[]): rea
     const { identity } = observation
     const rule = source.rules.find(({ rule }) => ruleMatches(rule, observation))
     if (!rule?.learned || !rule.identities) return []
-    const known = rule.identities
-      .flatMap(name => source.policy.identities[name] ?? [])
-      .map(named)
+    const { identities: names } = rule
+    const known = [...source.identities, ...source.inline].flatMap(({ pattern }) =>
+      names.includes(pattern.name ?? '') ? [named(pattern)] : [],
+    )
     if (known.some(before => samePublisher(before, identity))) return []
     const wanted = [...new Set(known.map(publisherName))].join(' or ')
     return [{ observation, wanted, found: publisherName(identity) }]

@@ -39,7 +39,11 @@ const differences = ({ fields }: Pin, first: Pin): readonly string[] => {
 }
 
 /** `wanted`, or with the first number that makes it free. Takes it. */
-const free = (wanted: string, taken: Set<string>, numbered: (n: number) => string): string => {
+export const free = (
+  wanted: string,
+  taken: Set<string>,
+  numbered: (n: number) => string,
+): string => {
   let name = wanted
   for (let n = 2; taken.has(name); n++) name = numbered(n)
   taken.add(name)

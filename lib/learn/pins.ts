@@ -6,6 +6,7 @@
 import { checkIdentity } from '../policy/identity-check.ts'
 import { issuerKind } from '../policy/issuers.ts'
 import { pinnedFields, withVersionOpen, type PinnedFields } from '../policy/pin.ts'
+import type { IdentityPattern } from '../policy/policy.ts'
 import type { Identity } from '../types.ts'
 import { groupBy, scopeOf, type Built } from './observation.ts'
 
@@ -39,6 +40,19 @@ export const isPassing = ({ issuer, repository, repositoryId }: Identity): boole
 
 export const pinKey = (fields: PinnedFields): string =>
   JSON.stringify(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)))
+
+/** Values of one identity's lists, put together, beyond which nobody has learned it. */
+const MOST = 16
+
+/** What an identity says, once for each of its values where it has several. */
+export const fieldsIn = ({ fields, oneOf = {} }: IdentityPattern): readonly PinnedFields[] => {
+  const each = Object.entries(oneOf).reduce<PinnedFields[]>(
+    (all, [field, values]) =>
+      all.flatMap(one => values.map(value => ({ ...one, [field]: value }))),
+    [fields],
+  )
+  return each.length > MOST ? [] : each
+}
 
 const isWritable = (fields: PinnedFields) => checkIdentity(fields, []).length === 0
 

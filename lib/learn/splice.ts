@@ -1,5 +1,6 @@
 /** Putting identities, rules and names of packages into a policy's text; the rest stays as it is. */
-import { withCommentsAbove, type Section, type Source, type Span } from './source.ts'
+import { withCommentsAbove, type Section, type Source } from './source.ts'
+import type { Span } from './source-rules.ts'
 
 export type Edit = { readonly start: number; readonly end: number; readonly text: string }
 

@@ -19,9 +19,11 @@ import type {
   Terms,
   Waiver,
 } from './policy.ts'
-import type { PolicyDocument, RuleDocument } from './schema.ts'
+import { publisherFindings, writtenRules, type WrittenRule } from './publishers.ts'
+import type { PolicyDocument } from './schema.ts'
 
 type Path = readonly PropertyKey[]
+type RuleDocument = WrittenRule['rule']
 
 const compileIdentities = (document: PolicyDocument, desk: Desk) =>
   Object.fromEntries(
@@ -203,8 +205,7 @@ export const compile = (document: PolicyDocument, desk: Desk): Policy => {
   }
 
   const names = new Map<string, number>()
-  const compileRule = (rule: RuleDocument, i: number): Rule => {
-    const at = ['rules', i]
+  const compileRule = ({ rule, at }: WrittenRule, i: number): Rule => {
     const name = rule.name ?? `rule ${i + 1}`
     const line = desk.lineOf(at)
     const before = names.get(name)
@@ -237,6 +238,7 @@ export const compile = (document: PolicyDocument, desk: Desk): Policy => {
       ...compileWhere(rule.where, defaults.where, [...at, 'where'], desk),
     }
   }
-  const rules = (document.rules ?? []).map(compileRule)
+  for (const finding of publisherFindings(document)) desk.complain(finding)
+  const rules = writtenRules(document).map(compileRule)
   return { name: desk.name, file: desk.file, mode, identities, rules, defaults }
 }

@@ -8,6 +8,7 @@ import { shadowedPatterns } from './cover.ts'
 import { identityWarnings, type IdentityWarning } from './lint-identity.ts'
 import { inRange, patternMatches } from './match.ts'
 import type { LocatedPolicy } from './parse.ts'
+import { writtenRules } from './publishers.ts'
 import type { IdentityDocument, RequirementDocument } from './schema.ts'
 import { endingWaivers } from './waivers.ts'
 
@@ -40,14 +41,18 @@ type Finding = Omit<Warning, keyof Place> & { readonly path: Path }
 
 /** Rules that only reserve names do so wherever they stand. */
 const onlyReserves = (rule: object): boolean =>
-  Object.keys(rule).every(key => ['name', 'packages', 'upstream'].includes(key))
+  Object.entries(rule).every(
+    ([key, value]) => value === undefined || ['name', 'packages', 'upstream'].includes(key),
+  )
 
 const unreachable = ({ policy, document }: LocatedPolicy): Finding[] => {
   const shadows = shadowedPatterns(policy)
+  const all = writtenRules(document)
   return policy.rules.flatMap((rule, i): Finding[] => {
     const mine = shadows.filter(shadow => shadow.rule === i)
-    const written = document.rules?.[i]
-    if (mine.length === 0 || !written || onlyReserves(written)) return []
+    const written = all[i]
+    if (mine.length === 0 || !written || onlyReserves(written.rule)) return []
+    const { at } = written
     const by = (shadow: (typeof mine)[number]) =>
       `rule ${JSON.stringify(shadow.by.name)} in line ${shadow.by.line ?? 1}`
     if (mine.length === rule.packages.length) {
@@ -55,20 +60,24 @@ const unreachable = ({ policy, document }: LocatedPolicy): Finding[] => {
       const reserves =
         rule.upstream === undefined ? '' : `; the names stay reserved for ${rule.upstream}`
       const message = `rule ${JSON.stringify(rule.name)} never governs: ${takers} ${takers.includes(' and ') ? 'come' : 'comes'} first and takes all it matches${reserves}`
-      return [{ code: 'unreachable-rule', path: ['rules', i], rule: rule.name, message }]
+      return [{ code: 'unreachable-rule', path: at, rule: rule.name, message }]
     }
     return mine.map(shadow => {
       const text = rule.packages[shadow.pattern]?.text ?? ''
       const message = `${JSON.stringify(text)} never counts here: ${by(shadow)} comes first and takes all it matches`
-      const path = ['rules', i, 'packages', shadow.pattern]
+      const path = [...at, 'packages', shadow.pattern]
       return { code: 'unreachable-pattern', path, rule: rule.name, message }
     })
   })
 }
 
 /** A denial of something nobody has is doing its work. */
-const unmatched = ({ policy }: LocatedPolicy, packages: readonly PackageId[]): Finding[] =>
-  policy.rules.flatMap((rule, i) =>
+const unmatched = (
+  { policy, document }: LocatedPolicy,
+  packages: readonly PackageId[],
+): Finding[] => {
+  const all = writtenRules(document)
+  return policy.rules.flatMap((rule, i) =>
     rule.outcome.kind === 'deny'
       ? []
       : rule.packages.flatMap((pattern, j): Finding[] => {
@@ -81,28 +90,40 @@ const unmatched = ({ policy }: LocatedPolicy, packages: readonly PackageId[]): F
             named.length === 0
               ? `${what} matches nothing in the lockfile`
               : `${what} matches nothing in the lockfile within ${versions}`
-          const path = ['rules', i, 'packages', j]
+          const path = [...(all[i]?.at ?? []), 'packages', j]
           return [{ code: 'unmatched-pattern', path, rule: rule.name, message }]
         }),
   )
+}
 
 const days = (milliseconds: number) => {
   const count = Math.floor(milliseconds / 86_400_000)
   return count === 0 ? 'in less than a day' : count === 1 ? 'in a day' : `in ${count} days`
 }
 
-const waivers = ({ policy }: LocatedPolicy, now: Date): Finding[] =>
-  endingWaivers([policy], now).map(({ rule, waiver, ended, left }) => ({
+/** Where the rule of that number stands. */
+const placeOf = ({ document }: LocatedPolicy, i: number): Path =>
+  writtenRules(document)[i]?.at ?? ['rules']
+
+const waivers = (located: LocatedPolicy, now: Date): Finding[] =>
+  endingWaivers([located.policy], now).map(({ rule, waiver, ended, left }) => ({
     code: ended ? 'waiver-ended' : 'waiver-ending',
-    path: ['rules', policy.rules.findIndex(r => r.name === rule), 'allow', 'until'],
+    path: [
+      ...placeOf(
+        located,
+        located.policy.rules.findIndex(r => r.name === rule),
+      ),
+      'allow',
+      'until',
+    ],
     rule,
     message: ended
       ? `the waiver ended at ${waiver.until}, and the rule refuses since: renew or remove it`
       : `the waiver ends ${days(left)}, at ${waiver.until}: renew or remove it`,
   }))
 
-const wideWaivers = ({ policy }: LocatedPolicy): Finding[] =>
-  policy.rules.flatMap((rule, i) =>
+const wideWaivers = (located: LocatedPolicy): Finding[] =>
+  located.policy.rules.flatMap((rule, i) =>
     rule.outcome.kind !== 'allow'
       ? []
       : rule.packages.flatMap((pattern, j): Finding[] =>
@@ -111,7 +132,7 @@ const wideWaivers = ({ policy }: LocatedPolicy): Finding[] =>
             : [
                 {
                   code: 'wide-waiver',
-                  path: ['rules', i, 'packages', j],
+                  path: [...placeOf(located, i), 'packages', j],
                   rule: rule.name,
                   message: '"*" with allow lets everything in, whatever the evidence',
                 },
@@ -135,9 +156,13 @@ const identitiesIn = (said: RequirementDocument | undefined, at: Path): Said[] =
 }
 
 const identities = ({ document }: LocatedPolicy): Finding[] => {
-  const { identities: named = {}, rules = [], defaults } = document
+  const { identities: named = {}, defaults } = document
   const said = [
-    ...rules.flatMap((rule, i) => identitiesIn(rule.require, ['rules', i, 'require'])),
+    ...writtenRules(document).flatMap(({ rule, at, identityAt }) =>
+      identitiesIn(rule.require, [...at, 'require']).map(one =>
+        identityAt === undefined ? one : { ...one, path: identityAt },
+      ),
+    ),
     ...identitiesIn(defaults?.require, ['defaults', 'require']),
   ]
   const used = new Set(said.map(({ value }) => value))

@@ -174,17 +174,52 @@ const deny = z
   .optional()
   .describe('Refuses, whatever the evidence.')
 
+const packages = z
+  .array(text('a package name or pattern'), { error: 'wanted a list of package names' })
+  .min(1, 'wanted at least one package')
+  .describe('Names, name@1.2.3, "@scope/*", "name-*" or "*". One of them must match.')
+
+const versions = text('a range as in ">=2.0.0"')
+  .optional()
+  .describe('A semver range; prereleases belong to the range they lie in.')
+
+const { key: _key, ...identityShape } = identitySchema.shape
+
+const publisherSchema = z
+  .strictObject({
+    packages,
+    versions,
+    provenance: z
+      .union(
+        [
+          text('the name of an identity'),
+          z.array(text('the name of an identity')).min(1, 'wanted the name of an identity'),
+        ],
+        { error: 'wanted the name of an identity, or a list of them' },
+      )
+      .optional()
+      .describe('Names of identities, one of which must have signed, in place of one here.'),
+    ...identityShape,
+  })
+  .describe('Packages, and who must have signed them.')
+
 export const ruleSchema = z.strictObject({
   name: text('the name of the rule')
     .optional()
     .describe('Shown with every verdict. Default: rule N.'),
-  packages: z
-    .array(text('a package name or pattern'), { error: 'wanted a list of package names' })
-    .min(1, 'wanted at least one package')
-    .describe('Names, name@1.2.3, "@scope/*", "name-*" or "*". One of them must match.'),
-  versions: text('a range as in ">=2.0.0"')
+  packages: packages.optional(),
+  versions,
+  publishers: z
+    .array(publisherSchema, { error: 'wanted a list of publishers' })
+    .min(1, 'wanted at least one publisher')
     .optional()
-    .describe('A semver range; prereleases belong to the range they lie in.'),
+    .describe(
+      'In place of packages: many packages, each list of them with who must have signed it.',
+    ),
+  each: z
+    .strictObject(identityShape, mapping('{ trigger: push }'))
+    .optional()
+    .describe('Beside publishers: what those that are written there all share.'),
   upstream: text('the name of an upstream')
     .optional()
     .describe('Reserves these names: they come from this upstream and from no other.'),
@@ -249,5 +284,6 @@ export const policySchema = z
 
 export type PolicyDocument = z.output<typeof policySchema>
 export type RuleDocument = z.output<typeof ruleSchema>
+export type PublisherDocument = z.output<typeof publisherSchema>
 export type RequirementDocument = z.output<typeof ruleRequirement>
 export type IdentityDocument = z.output<typeof identitySchema>

@@ -9,16 +9,28 @@ import {
 } from './issuers.ts'
 import type { PinnedFields } from './pin.ts'
 import { identityFields } from './policy.ts'
+import { presetOf } from './preset.ts'
 import type { IdentityDocument } from './schema.ts'
 
 type Written = IdentityDocument
 
-const refOf = (ref: string | undefined): Written => {
-  const [, kind, name] = /^refs\/(head|tag)s\/(.+)$/.exec(ref ?? '') ?? []
-  if (name === undefined) return {}
-  if (kind === 'head') return { branch: name }
-  return name === 'v{version}' ? {} : { tag: name }
+const oneOrAll = (values: readonly string[]): string | string[] =>
+  values.length === 1 ? (values[0] ?? '') : [...values]
+
+/** Branches and tags by their names, the default tag too. */
+const refsOf = (refs: readonly string[]): Written => {
+  const named = (kind: string) =>
+    refs.filter(ref => ref.startsWith(kind)).map(ref => ref.slice(kind.length))
+  const [tags, branches] = [named('refs/tags/'), named('refs/heads/')]
+  return {
+    ...(tags.length > 0 && { tag: oneOrAll(tags) }),
+    ...(branches.length > 0 && { branch: oneOrAll(branches) }),
+  }
 }
+
+const refOf = (ref: string | undefined): Written =>
+  // what is the default need not be said
+  ref === undefined || ref === 'refs/tags/v{version}' ? {} : refsOf([ref])
 
 const pick = (fields: PinnedFields, ...keys: readonly (keyof PinnedFields)[]): Written =>
   Object.fromEntries(
@@ -105,4 +117,45 @@ export const shortened = (fields: PinnedFields): Written => {
     oneOf === undefined &&
     identityFields.every(field => meant[field] === fields[field])
   return same ? short : fields
+}
+
+/** The values of the one field in which these differ; undefined where they differ in more. */
+const difference = (all: readonly PinnedFields[]) => {
+  const [first = {}] = all
+  const fields = identityFields.filter(field => all.some(one => one[field] !== first[field]))
+  const [field, ...more] = fields
+  if (field === undefined || more.length > 0) return undefined
+  const values = all.flatMap(one => one[field] ?? [])
+  return values.length === all.length ? { field, values } : undefined
+}
+
+/**
+ * One preset that stands for exactly these, where they differ in nothing but their ref or their
+ * trigger; a list of values in more than one place would let in what none of them does.
+ */
+export const shortenedTogether = (all: readonly PinnedFields[]): Written | undefined => {
+  const [first = {}, second] = all
+  if (second === undefined) return shortened(first)
+  const differing = difference(all)
+  const { tag, branch, ...short } = shortened(first)
+  if (differing === undefined || presetOf(short) === undefined) return undefined
+  const { field, values } = differing
+  if (field !== 'ref' && field !== 'trigger') return undefined
+  const written =
+    field === 'ref'
+      ? { ...short, ...refsOf(values) }
+      : {
+          ...short,
+          ...(tag !== undefined && { tag }),
+          ...(branch !== undefined && { branch }),
+          trigger: oneOrAll(values),
+        }
+  const { fields, oneOf = {}, findings } = expandIdentity(written)
+  const said = new Set(oneOf[field])
+  const same =
+    findings.length === 0 &&
+    said.size === values.length &&
+    values.every(value => said.has(value)) &&
+    identityFields.every(other => other === field || fields[other] === first[other])
+  return same ? written : undefined
 }

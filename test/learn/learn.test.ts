@@ -6,8 +6,7 @@ import { learn, type Lesson } from '../../lib/learn/learn.ts'
 import { objections } from '../../lib/learn/prove.ts'
 import { readSource } from '../../lib/learn/source.ts'
 import { unifiedDiff } from '../../lib/learn/unified-diff.ts'
-import { lintPolicy } from '../../lib/policy/lint.ts'
-import { readPolicy } from '../../lib/policy/parse.ts'
+import { parsePolicy } from '../../lib/policy/parse.ts'
 import { parse } from 'yaml'
 import { now } from '../policy/material.ts'
 import { judged, seen, type Build, type Seen } from './material.ts'
@@ -36,9 +35,12 @@ type Policy = { identities?: Record<string, Record<string, string>>; rules?: Rul
 /** `[packages, versions, provenance]` of each rule, and the identities. */
 const taught = (...all: readonly Seen[]) => {
   const { text } = lessonOf(all)
-  const { identities = {}, rules = [] } = parse(text) as Policy
+  const { rules = [] } = parse(text) as Policy
+  const { identities } = parsePolicy(text, { file })
   return {
-    identities,
+    identities: Object.fromEntries(
+      Object.entries(identities).map(([name, { fields }]) => [name, fields]),
+    ),
     rules: rules.map(({ packages, versions, require: { provenance } }) => [
       packages.join(' '),
       versions,
@@ -249,49 +251,6 @@ t.test('names of identities', async t => {
   t.same(names('a/x.js', 'a/X_y'), ['X_y', 'x.js'])
 })
 
-/** 500 packages as projects have them: families, single ones, and many that only the registry signed. */
-const large = (lone = 12): readonly Seen[] => [
-  ...Array.from({ length: 120 }, (_, i) =>
-    one(`@babel/p${i}`, `7.2${i % 9}.0`, { repo: 'babel/babel', ref: 'refs/heads/main' }, [
-      '7.0.0',
-    ]),
-  ),
-  ...Array.from({ length: 30 }, (_, i) => one(`@vue/p${i}`, '3.5.0', { repo: 'vuejs/core' })),
-  ...Array.from({ length: lone }, (_, i) =>
-    one(`lone-${i}`, '1.0.0', { repo: `someone${i}/lone-${i}` }, ['0.9.0']),
-  ),
-  ...Array.from({ length: 60 }, (_, i) => one(`@types/t${i}`, '1.0.0')),
-  ...Array.from({ length: 290 - lone }, (_, i) => one(`some-package-${i}`, '1.0.0')),
-]
-
-t.test('a large lockfile reads as if a person had written it', async t => {
-  const { text } = lessonOf(large())
-  const lines = text.trimEnd().split('\n')
-  t.equal(large().length, 500)
-  t.ok(lines.length < 150, `${lines.length} lines`)
-  t.ok(Math.max(...lines.map(line => line.length)) <= 120)
-  const more20 = lessonOf(large(20)).text.trimEnd().split('\n')
-  t.ok(more20.length < 150, `${more20.length} lines with more publishers`)
-  t.ok(Math.max(...more20.map(line => line.length)) <= 140)
-  const located = readPolicy(text, { file })
-  t.strictSame(lintPolicy(located, { now }), [], 'nothing in it is wider than it looks')
-  t.match(text, "packages: ['@babel/*'], versions: '>=7.20.0',")
-  t.match(text, '} # learned; all 120 seen of @babel\n')
-  const more = large().concat(
-    one('one-more', '1.0.0'),
-    one('lone-x', '1.0.0', { repo: 'someone0/lone-0' }),
-  )
-  const next = lessonOf(more, text)
-  t.same(
-    next.joined.map(({ packages }) => packages),
-    [['lone-x'], ['one-more']],
-  )
-  t.equal(
-    forget(readSource(next.text, file), new Set()).text,
-    forget(readSource(text, file), new Set()).text,
-  )
-})
-
 t.test('added to what is there', async t => {
   const { text } = lessonOf([
     one('@acme/a', '1.0.0', main),
@@ -328,7 +287,7 @@ t.test('added to what is there', async t => {
   const wide = more(
     ...Array.from({ length: 20 }, (_, i) => one(`long-name-${i}`, '1.0.0')),
   ).text
-  t.ok(Math.max(...wide.split('\n').map(line => line.length)) <= 96)
+  t.ok(Math.max(...wide.split('\n').map(line => line.length)) <= 100)
   const tall = text.replace(
     "packages: ['@acme/a', b]",
     "packages:\n      - '@acme/a' # first\n      - b",
@@ -342,14 +301,14 @@ t.test('added to what is there', async t => {
 t.test('a mark taken away makes a part the own', async t => {
   const { text } = lessonOf([one('a', '1.0.0', main), one('b', '1.0.0', tags)])
   const kept = text
-    .replace('mono: # learned', 'mono:')
+    .replace(/( {2}mono: .*) # learned/, '$1')
     .replace(/(a is built by \S+) # learned/, '$1')
   const left = forget(readSource(kept, file), new Set()).text
-  t.match(left, '  mono:\n')
+  t.match(left, /^ {2}mono: \{.*\}$/m)
   t.match(left, 'a is built by acme/mono\n')
   t.notMatch(left, 'learned #')
   t.notMatch(left, 'mono-tags')
-  t.match(forget(readSource(text, file), new Set(['b'])).text, 'mono-tags: # learned')
+  t.match(forget(readSource(text, file), new Set(['b'])).text, /mono-tags: .*# learned/)
   const nothing = forget(readSource(text, file), new Set()).text
   t.notMatch(nothing, /identities|rules/)
   t.equal(lessonOf([one('a', '1.0.0', main), one('b', '1.0.0', tags)], nothing).text, text)
@@ -358,8 +317,8 @@ t.test('a mark taken away makes a part the own', async t => {
 t.test('policies of other shapes', async t => {
   const add = (text: string) => lessonOf([one('a', '1.0.0', main)], text).text
   t.equal(
-    add('version: 1').replace(/issuer[\s\S]*hosted/, '…'),
-    'version: 1\n\nidentities:\n  mono: # learned\n    …\n\nrules:\n  - name: a is built by acme/mono # learned\n    packages: [a]\n    require: { provenance: mono, registrySignature: required }\n',
+    add('version: 1'),
+    'version: 1\n\nidentities:\n  mono: { github: acme/mono#870647, workflow: release.yml, branch: main, trigger: push } # learned\n\nrules:\n  - name: a is built by acme/mono # learned\n    packages: [a]\n    require: { provenance: mono, registrySignature: required }\n',
   )
   t.match(add('version: 1\nrules: []\nidentities: {}\n'), /^rules:\n {2}- name: a .*\n/m)
   for (const text of [
@@ -384,6 +343,9 @@ t.test('scalars are read as they were written', async t => {
     '*',
     'a: b',
     'a #b',
+    'a#b',
+    'acme/lib#1',
+    '#b',
     "it's",
     'a,b',
     'a, b',

@@ -3,9 +3,9 @@ import t from 'tap'
 import { expandIdentity } from '../../lib/policy/compile-identity.ts'
 import { judge } from '../../lib/policy/evaluate.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
-import { pinnedFields } from '../../lib/policy/pin.ts'
+import { pinnedFields, type PinnedFields } from '../../lib/policy/pin.ts'
 import type { Policy } from '../../lib/policy/policy.ts'
-import { shortened } from '../../lib/policy/shorten.ts'
+import { shortened, shortenedTogether } from '../../lib/policy/shorten.ts'
 import type { Evidence } from '../../lib/types.ts'
 import { artifact, examineOnly, verificationFor } from '../evidence/lab.ts'
 import {
@@ -371,4 +371,47 @@ t.test('the shortest way to write a publisher that was found', async t => {
     issuer: 'https://issuer.acme.example',
     subject: 'ana!acme.example',
   })
+})
+
+t.test('several ways of one repository in one preset, and no way more', async t => {
+  const fields = (over: PinnedFields = {}): PinnedFields => ({
+    issuer: 'https://token.actions.githubusercontent.com',
+    repository: 'https://github.com/acme/lib',
+    repositoryId: '1',
+    workflow: '.github/workflows/a.yml',
+    ref: 'refs/heads/main',
+    trigger: 'push',
+    runner: 'github-hosted',
+    ...over,
+  })
+  const short = { github: 'acme/lib#1', workflow: 'a.yml' }
+  t.same(shortenedTogether([fields(), fields({ ref: 'refs/heads/next' })]), {
+    ...short,
+    branch: ['main', 'next'],
+    trigger: 'push',
+  })
+  t.same(
+    shortenedTogether([
+      fields(),
+      fields({ ref: 'refs/tags/v{version}' }),
+      fields({ ref: 'refs/tags/a@{version}' }),
+    ]),
+    { ...short, branch: 'main', tag: ['v{version}', 'a@{version}'], trigger: 'push' },
+  )
+  t.same(shortenedTogether([fields(), fields({ trigger: 'release' })]), {
+    ...short,
+    branch: 'main',
+    trigger: ['push', 'release'],
+  })
+  const ref = 'refs/tags/v{version}'
+  for (const apart of [
+    [fields(), fields({ ref, trigger: 'release' })],
+    [fields(), fields({ ref }), fields({ trigger: 'release' })],
+    [fields(), fields({ workflow: '.github/workflows/b.yml' })],
+    [fields(), fields({ repositoryId: '2' })],
+    [fields(), fields({ trigger: 'pull_request_target' })],
+    [fields(), fields({ ref: 'refs/pull/1/merge' })],
+    [fields({ runner: 'x' }), fields({ runner: 'y' })],
+  ])
+    t.equal(shortenedTogether(apart), undefined, JSON.stringify(apart))
 })
