@@ -81,6 +81,10 @@ export const errorTable = {
     todo: 'Check that the TUF mirror or archive is reachable, fresh and whole; the last good trust root stays in force.',
   },
   ESTORE: { status: 500, todo: 'Check that the storage path is writable and has room.' },
+  ESTOREDOWN: {
+    status: 503,
+    todo: 'Try again: PostgreSQL or the object store of this server is away; what was admitted before is still served.',
+  },
   ESERVER: {
     status: 502,
     todo: 'Check that an Attestry server runs at the address given.',

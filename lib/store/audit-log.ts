@@ -2,18 +2,15 @@ import { setImmediate as breathe } from 'node:timers/promises'
 import type { StatementSync } from 'node:sqlite'
 import { parseCheckpoint } from '../transparency/checkpoint.ts'
 import { leafHash } from '../transparency/merkle.ts'
-import { bundledEntryMax } from '../transparency/tile-path.ts'
-import type { AuditEntry } from '../types.ts'
+import { auditText, parseEntry } from './audit-rules.ts'
 import { openAuditTree } from './audit-tree.ts'
 import type { Database } from './database.ts'
 import type { Batch, GroupWriter } from './group-writer.ts'
 import type { Lifetime } from './store-error.ts'
-import { assertOpen, refusal } from './store-error.ts'
+import { assertOpen } from './store-error.ts'
 import type { StoreLog } from './store-event.ts'
-import type { AuditLog, AuditText, StoredAuditEntry } from './store.ts'
+import type { AuditLog, AuditText } from './store.ts'
 
-/** Bytes of JSON in one entry: what an entry bundle of the tree can hold. */
-export const entryMax = bundledEntryMax
 const pageRows = 256
 const pruneRows = 1000
 
@@ -70,15 +67,6 @@ export const openAuditLog = (
     }
   }
 
-  const parse = ({ seq, text }: AuditText): StoredAuditEntry | undefined => {
-    try {
-      return { ...(JSON.parse(text) as AuditEntry), seq }
-    } catch {
-      log({ event: 'audit-damaged', seq })
-      return undefined
-    }
-  }
-
   let growing: Growth | undefined
   /** What one transaction adds to the tree: the tiles are written once for all its entries. */
   const growth = (batch: Batch): Growth => {
@@ -95,16 +83,9 @@ export const openAuditLog = (
   return {
     append: async entry => {
       assertOpen(lifetime)
-      const text = JSON.stringify(entry)
-      const size = Buffer.byteLength(text)
-      if (size > entryMax) {
-        throw refusal(`An audit entry of ${size} bytes is too big.`, {
-          package: entry.package,
-          wanted: entryMax,
-        })
-      }
+      const text = auditText(entry)
       const leaf = leafHash(text)
-      await writer.write(size, batch => {
+      await writer.write(text.length, batch => {
         const { at, leaves } = growth(batch)
         insert.run(at + leaves.length + 1, entry.package.name, text)
         leaves.push(leaf)
@@ -117,7 +98,7 @@ export const openAuditLog = (
         name === undefined ? page.all(last, count) : pageByName.all(name, last, count),
       )
       for await (const row of found) {
-        const entry = parse(row)
+        const entry = parseEntry(row, log)
         if (entry !== undefined) yield entry
       }
     },

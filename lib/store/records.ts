@@ -1,52 +1,18 @@
 import { setImmediate as breathe } from 'node:timers/promises'
-import { messageOf } from '../errors.ts'
 import type { Database } from './database.ts'
 import type { GroupWriter } from './group-writer.ts'
+import {
+  checkCollection,
+  checkKey,
+  checkRecord,
+  pageRows,
+  parseRecord,
+  textOf,
+} from './record-rules.ts'
 import type { Lifetime } from './store-error.ts'
-import { assertOpen, refusal } from './store-error.ts'
+import { assertOpen } from './store-error.ts'
 import type { StoreLog } from './store-event.ts'
 import type { Records } from './store.ts'
-
-/** Bytes of JSON. What is bigger belongs in a blob: a record is read and written in one step. */
-export const recordMax = 8 * 1024 * 1024
-/** Bytes of UTF-8; a PostgreSQL index holds no more than 2,704. */
-export const keyMax = 2048
-export const collectionMax = 128
-
-const pageRows = 64
-
-/** A key both SQLite and PostgreSQL store as it is: no NUL, no half of a surrogate pair. */
-const checkName = (what: 'collection' | 'key', name: string, max: number): void => {
-  const bytes = Buffer.byteLength(name)
-  const wrong =
-    bytes === 0
-      ? 'is empty'
-      : bytes > max
-        ? `has ${bytes} bytes; at most ${max} are allowed`
-        : name.includes('\0')
-          ? 'holds a NUL character'
-          : name.isWellFormed()
-            ? undefined
-            : 'is not well-formed Unicode'
-  if (wrong === undefined) return
-  throw refusal(`The ${what} of a record ${wrong}.`, { [what]: name.slice(0, 120) })
-}
-
-const textOf = (collection: string, key: string, value: unknown): string => {
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value)
-  } catch (error) {
-    throw refusal(`A record's value is not JSON: ${messageOf(error)}.`, { collection, key })
-  }
-  if (text === undefined) throw refusal("A record's value is not JSON.", { collection, key })
-  const bytes = text.length > recordMax ? text.length : Buffer.byteLength(text)
-  if (bytes <= recordMax) return text
-  throw refusal(
-    `A record of ${bytes} bytes is too big (at most ${recordMax}); keep it as a blob.`,
-    { collection, key, found: bytes, wanted: recordMax },
-  )
-}
 
 /**
  * Records in SQLite. A read is about 10 µs and touches no file that is in the page cache. A write
@@ -80,18 +46,8 @@ export const openRecords = (
     'SELECT key FROM records WHERE collection = ? AND key > ? ORDER BY key LIMIT ?',
   )
 
-  const parse = <T>(
-    collection: string,
-    key: string,
-    text: string,
-  ): { value: T } | undefined => {
-    try {
-      return { value: JSON.parse(text) as T }
-    } catch {
-      log({ event: 'record-damaged', collection, key })
-      return undefined
-    }
-  }
+  const parse = <T>(collection: string, key: string, text: string) =>
+    parseRecord<T>(collection, key, text, log)
 
   const look = async <T>(collection: string, key: string): Promise<T | undefined> => {
     const row = await database.read('read a record', () => select.get(collection, key))
@@ -99,11 +55,7 @@ export const openRecords = (
     return typeof text === 'string' ? parse<T>(collection, key, text)?.value : undefined
   }
 
-  const checkCall = (collection: string, key: string): void => {
-    assertOpen(lifetime)
-    checkName('collection', collection, collectionMax)
-    checkName('key', key, keyMax)
-  }
+  const checkCall = (collection: string, key: string) => checkRecord(lifetime, collection, key)
 
   const pageOf = async (
     collection: string,
@@ -175,8 +127,8 @@ export const openRecords = (
 
     async *list<T>(collection: string, prefix = '') {
       assertOpen(lifetime)
-      checkName('collection', collection, collectionMax)
-      if (prefix !== '') checkName('key', prefix, keyMax)
+      checkCollection(collection)
+      if (prefix !== '') checkKey(prefix)
       let keys = await pageOf(collection, prefix, false)
       while (keys.length > 0) {
         for (const key of keys) {

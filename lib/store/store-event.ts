@@ -11,6 +11,17 @@ export type StoreEvent =
   /** Files without a row and rows without a file, as a crash leaves them. */
   | { readonly event: 'blobs-repaired'; readonly adopted: number; readonly forgotten: number }
   | { readonly event: 'leftovers-removed'; readonly removed: number }
+  /** A server of the shared store is away, and is back; what is cached is served meanwhile. */
+  | {
+      readonly event: 'unreachable'
+      readonly part: 'postgres' | 's3'
+      readonly detail: string
+    }
+  | {
+      readonly event: 'reachable'
+      readonly part: 'postgres' | 's3'
+      readonly milliseconds: number
+    }
   /** Work nobody waits for failed; it is tried again later. */
   | { readonly event: 'background-failed'; readonly job: string; readonly detail: string }
 

@@ -1,0 +1,190 @@
+/** The connections to PostgreSQL: a pool, what is done when it is away, and a clock on every query. */
+import postgres from 'postgres'
+import type { Sql, TransactionSql } from 'postgres'
+import { AttestryError, isAttestryError, messageOf } from '../../errors.ts'
+import type { Lifetime } from '../store-error.ts'
+import { assertOpen } from '../store-error.ts'
+import type { StoreLog } from '../store-event.ts'
+import { openCircuit, type StoreCall } from './circuit.ts'
+
+export type PostgresOptions = {
+  /** `postgres://user:password@host:port/database`; several hosts by commas: the one that takes writes is used. */
+  readonly url: string
+  /** Where our tables are; made when missing. */
+  readonly schema: string
+  readonly connections: number
+  /** Milliseconds that one query may take. */
+  readonly timeout: number
+  /** Milliseconds of an outage that calls wait out. */
+  readonly patience: number
+  /** PEM of the authority that signed the server's certificate. */
+  readonly ca?: string | undefined
+}
+
+export type Postgres = {
+  readonly schema: string
+  /** `work` may be run again: it must come to the same when it is done twice. */
+  run<T>(doing: string, work: (sql: Sql) => Promise<T>): Promise<T>
+  /** The same, as one transaction. */
+  transaction<T>(doing: string, work: (sql: TransactionSql) => Promise<T>): Promise<T>
+  /** A connection of its own, that nothing else uses. */
+  single(): Sql
+  /** Milliseconds that one query may take. */
+  readonly timeout: number
+  close(): Promise<void>
+}
+
+export type PostgresTools = {
+  readonly lifetime: Lifetime
+  readonly log: StoreLog
+  readonly onCall?: ((call: StoreCall) => void) | undefined
+  /** Each statement as it is sent; for tests of their plans. */
+  readonly onQuery?: ((text: string) => void) | undefined
+}
+
+/** Connections that could not be made or that broke; Node's codes and those of the client. */
+const broken = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECTION_DESTROYED',
+  'CONNECT_TIMEOUT',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+])
+
+/** PostgreSQL's own codes, appendix A of its manual, for "not now". */
+const notNow = new Set([
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+  '53300', // too_many_connections
+  '57014', // query_canceled, by its timeout
+  '40001', // serialization_failure
+  '40P01', // deadlock_detected
+  '55P03', // lock_not_available
+  '25006', // read_only_sql_transaction: a standby, while another takes over
+])
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
+
+export const isPostgresDown = (error: unknown): boolean => {
+  const code = codeOf(error)
+  return broken.has(code) || notNow.has(code) || code.startsWith('08')
+}
+
+/** Codes for "no room": what is there can be read, and nothing can be written. */
+const noRoom = (error: unknown): boolean => codeOf(error).startsWith('53')
+
+class QueryTimeout extends Error {
+  readonly code = 'ETIMEDOUT'
+}
+
+export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Postgres => {
+  const { url, schema, timeout } = options
+  const { lifetime, log } = tools
+  const connect = (max: number): Sql =>
+    postgres(url, {
+      max,
+      connect_timeout: Math.max(1, Math.ceil(timeout / 1000)),
+      // when to try again is the circuit's to say
+      backoff: () => 0.05,
+      // leases live as long as their connection
+      ...(max === 1 && { max_lifetime: null, idle_timeout: 0 }),
+      ...(options.ca !== undefined && { ssl: { ca: options.ca, rejectUnauthorized: true } }),
+      ...(url.includes(',') && { target_session_attrs: 'read-write' as const }),
+      connection: {
+        application_name: 'attestry',
+        search_path: schema,
+        statement_timeout: timeout,
+        lock_timeout: timeout,
+        idle_in_transaction_session_timeout: timeout * 2,
+        tcp_keepalives_idle: 10,
+        tcp_keepalives_interval: 5,
+        tcp_keepalives_count: 3,
+      },
+      onnotice: () => undefined,
+      ...(tools.onQuery && { debug: (_connection, query) => tools.onQuery?.(query) }),
+    })
+  let pool = connect(options.connections)
+  const singles = new Set<Sql>()
+
+  /** After an answer that never came, and behind a standby, the old connections are of no use. */
+  const renew = (used: Sql): void => {
+    if (used !== pool || lifetime.closed) return
+    pool = connect(options.connections)
+    used.end({ timeout: 0 }).catch(() => undefined)
+  }
+
+  const withClock = async <T>(work: (sql: Sql) => Promise<T>): Promise<T> => {
+    const sql = pool
+    let timer: NodeJS.Timeout | undefined
+    const clock = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(
+        () => reject(new QueryTimeout(`no answer in ${timeout} ms`)),
+        // the server's own timeout comes first where it is able to keep it
+        timeout * 1.5,
+      )
+    })
+    try {
+      return await Promise.race([work(sql), clock])
+    } catch (error) {
+      if (error instanceof QueryTimeout || codeOf(error) === '25006') renew(sql)
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  const circuit = openCircuit({
+    part: 'postgres',
+    name: 'PostgreSQL',
+    isDown: isPostgresDown,
+    patience: options.patience,
+    onCall: tools.onCall,
+    onDown: detail => log({ event: 'unreachable', part: 'postgres', detail }),
+    onUp: milliseconds => log({ event: 'reachable', part: 'postgres', milliseconds }),
+  })
+
+  const run = async <T>(doing: string, work: (sql: Sql) => Promise<T>): Promise<T> => {
+    assertOpen(lifetime)
+    try {
+      return await circuit.run(doing, async () => {
+        assertOpen(lifetime)
+        return await withClock(work)
+      })
+    } catch (error) {
+      if (isAttestryError(error)) throw error
+      const why = `Cannot ${doing} in PostgreSQL: ${messageOf(error)}`
+      throw new AttestryError(noRoom(error) ? 'ESTOREDOWN' : 'ESTORE', `${why}.`, {
+        cause: error,
+        details: { code: codeOf(error) },
+      })
+    }
+  }
+
+  return {
+    schema,
+    timeout,
+    run,
+    transaction: (doing, work) =>
+      run(doing, async sql => (await sql.begin(work)) as Awaited<ReturnType<typeof work>>),
+    single: () => {
+      const sql = connect(1)
+      singles.add(sql)
+      return sql
+    },
+    close: async () => {
+      await Promise.all(
+        [pool, ...singles].map(sql => sql.end({ timeout: 1 }).catch(() => undefined)),
+      )
+    },
+  }
+}

@@ -1,0 +1,114 @@
+/** A PostgreSQL server of our own on loopback, from Debian's package; `undefined` where it is not installed. */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import postgres from 'postgres'
+import { freePort } from './free-port.ts'
+
+export type PostgresServer = {
+  readonly url: string
+  readonly port: number
+  /** Ends it as an operator does: clients are disconnected. */
+  stop(): Promise<void>
+  start(): Promise<void>
+  /** The processes stop where they are, with every connection open. */
+  freeze(): void
+  thaw(): void
+  close(): Promise<void>
+}
+
+const debian = '/usr/lib/postgresql'
+
+/** Where the server's programs are; `undefined` where there are none. */
+export const postgresPrograms = (): string | undefined => {
+  const versions = existsSync(debian) ? readdirSync(debian) : []
+  return versions
+    .map(version => join(debian, version, 'bin'))
+    .findLast(folder => existsSync(join(folder, 'initdb')))
+}
+
+/** It refuses to run as root, so where we are root it runs as its package's own user. */
+const userOf = (): { uid: number; gid: number } | undefined => {
+  if (process.getuid?.() !== 0) return undefined
+  const id = (flag: string) => Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout)
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+/** `settings`: lines of postgresql.conf, as `name=value`. */
+export const startPostgres = async (
+  settings: readonly string[] = [],
+): Promise<PostgresServer | undefined> => {
+  const programs = postgresPrograms()
+  if (programs === undefined) return undefined
+  const folder = mkdtempSync(join(tmpdir(), 'attestry-postgres-'))
+  const user = userOf()
+  if (user) chownSync(folder, user.uid, user.gid)
+  const data = join(folder, 'data')
+  const options = { ...user, cwd: folder, env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' } }
+  const made = spawnSync(
+    join(programs, 'initdb'),
+    ['-D', data, '-A', 'trust', '-U', 'attestry', '-E', 'UTF8', '-N'],
+    { ...options, encoding: 'utf8' },
+  )
+  if (made.status !== 0) throw new Error(`initdb: ${made.stderr}`)
+  const port = await freePort()
+  const url = `postgres://attestry@127.0.0.1:${port}/postgres`
+  const all = ['listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`, ...settings]
+  let server: ChildProcess | undefined
+
+  const answers = async (): Promise<boolean> => {
+    const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => undefined })
+    try {
+      await sql`SELECT 1`
+      return true
+    } catch {
+      return false
+    } finally {
+      await sql.end({ timeout: 1 })
+    }
+  }
+  const start = async () => {
+    server = spawn(
+      join(programs, 'postgres'),
+      ['-D', data, '-p', String(port), ...all.flatMap(line => ['-c', line])],
+      { ...options, stdio: ['ignore', 'ignore', 'ignore'] },
+    )
+    for (let tries = 0; tries < 300; tries++) {
+      if (await answers()) return
+      await pause(50)
+    }
+    throw new Error('PostgreSQL does not start')
+  }
+  const stop = async () => {
+    if (server?.exitCode !== null || server.signalCode !== null) return
+    const exited = once(server, 'exit')
+    server.kill('SIGINT')
+    await exited
+  }
+  /** The server and the process of each connection. */
+  const signalAll = (signal: NodeJS.Signals) => {
+    const parent = String(server?.pid ?? '')
+    const { stdout } = spawnSync('pgrep', ['-P', parent], { encoding: 'utf8' })
+    for (const pid of [parent, ...stdout.split('\n')])
+      if (pid !== '') process.kill(Number(pid), signal)
+  }
+
+  // a test that fails as a whole leaves nothing running
+  process.once('exit', () => server?.kill('SIGKILL'))
+  await start()
+  return {
+    url,
+    port,
+    start,
+    stop,
+    freeze: () => signalAll('SIGSTOP'),
+    thaw: () => signalAll('SIGCONT'),
+    close: async () => {
+      await stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
