@@ -10,9 +10,10 @@ import { openLiveExaminer, type LiveExaminer } from './evidence/live-examiner.ts
 import { openExaminer } from './evidence/open-examiner.ts'
 import { tarballLimits } from './evidence/tarball.ts'
 import { openGate, type Gate, type GateObserver } from './gate/gate.ts'
+import { openStore } from './open-store.ts'
 import { parsePolicy } from './policy/parse.ts'
 import type { Policy } from './policy/policy.ts'
-import { openLocalStore } from './store/local.ts'
+import type { StoreCall } from './store/shared/circuit.ts'
 import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
 import { readKeyFolder } from './trust/key-folder.ts'
@@ -32,6 +33,8 @@ import { version } from './version.ts'
 export type RoomsObserver = GateObserver &
   TrustObserver & {
     readonly onStoreEvent?: (event: StoreEvent) => void
+    /** A call to PostgreSQL or S3, where the store is shared. */
+    readonly onStoreCall?: (call: StoreCall) => void
     readonly onUpstream?: (outcome: UpstreamOutcome) => void
   }
 
@@ -50,7 +53,7 @@ export type RoomsOptions = {
 }
 
 export type Rooms = {
-  readonly store: Store
+  readonly store: Store & { readonly waiting?: () => number }
   readonly upstreams: ReadonlyMap<string, Upstream>
   readonly trust: TrustRoom
   readonly policies: readonly Policy[]
@@ -204,12 +207,10 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
       views.set(name, await loadPolicies(view.policies, names, options.policyText))
     const half = Math.floor(storage.memory / 2)
     const store = opened(
-      await openLocalStore({
-        path: storage.path,
-        maxBytes: storage.maxSize,
-        memoryBytes: half,
+      await openStore(storage, {
         now,
         log: event => observer.onStoreEvent?.(event),
+        onCall: call => observer.onStoreCall?.(call),
       }),
     )
     const instance = options.instance ?? randomUUID()

@@ -1,7 +1,7 @@
 /** The store without the other rooms: for commands that neither ask an upstream nor judge. */
 import { jack } from 'jackspeak'
 import type { Settings } from '../config/settings.ts'
-import { openLocalStore } from '../store/local.ts'
+import { openStore } from '../open-store.ts'
 import type { StoreEvent } from '../store/store-event.ts'
 import type { Store } from '../store/store.ts'
 import type { Io } from './io.ts'
@@ -36,9 +36,7 @@ export const withStore = async <T>(
   log: (event: StoreEvent) => void = () => undefined,
 ): Promise<T> => {
   const settings = await sessionSettings(values, io)
-  const { path, maxSize, memory } = settings.storage
-  const half = Math.floor(memory / 2)
-  const store = await openLocalStore({ path, maxBytes: maxSize, memoryBytes: half, log })
+  const store = await openStore(settings.storage, { log })
   try {
     return await use(store, settings)
   } finally {

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { auditLog } from './audit-log-schema.ts'
 import { adminToken, oidc, tls, trustedProxies, views } from './access-schema.ts'
 import { baseUrl, choice, duration, flag, leafInfo, listen, path, size } from './leaves.ts'
+import { storage } from './storage-schema.ts'
 import { parseDuration, parseSize } from './units.ts'
 import { trustRoots } from './trust-schema.ts'
 import { upstreams } from './upstream-schema.ts'
@@ -71,22 +72,7 @@ export const settingsSchema = z
     ).default('anonymous'),
     oidc,
     views,
-    storage: z
-      .strictObject({
-        path: path('Where tarballs, facts and the audit log are kept.', 'folder').prefault(
-          './.attestry',
-        ),
-        maxSize: size('Tarballs kept on disk; the least recently used go first.', {
-          min: bytes('1MiB'),
-          max: bytes('1024TiB'),
-        }).prefault('20GiB'),
-        memory: size('Small tarballs and packuments kept in memory.', {
-          min: bytes('1MiB'),
-          max: bytes('1TiB'),
-        }).prefault('256MiB'),
-      })
-      .describe('What is kept, and how much of it.')
-      .prefault({}),
+    storage: storage.prefault({}),
     auditLog,
     cache: z
       .strictObject({

@@ -93,6 +93,10 @@ t.test('config/example.attestry.yaml uses every key', async t => {
     ACME_TOKEN: 'a',
     KEYS_PASSPHRASE: 'k',
     ADMIN_TOKEN: 'x',
+    DATABASE_URL: 'postgres://d',
+    S3_KEY: 's',
+    S3_SECRET: 's',
+    S3_TOKEN: 's',
   }
   const settings = await at(t, { ...files, 'attestry.yaml': example }).load(env)
   t.strictSame(
@@ -191,6 +195,9 @@ t.test('every key has a variable that sets it', async t => {
     'trust.roots': 'public-good,file:a.txt',
     policies: 'a.txt, b.txt',
     'storage.path': 'store',
+    'storage.s3.url': 'https://s3.example/other',
+    'storage.s3.ca': 'a.txt',
+    'storage.postgres.ca': 'a.txt',
     'verification.workers': '3',
     'cluster.workers': '3',
     access: 'tokens',
@@ -207,8 +214,14 @@ t.test('every key has a variable that sets it', async t => {
     'log.level': 'debug',
     'log.format': 'json',
   }
+  const shared = {
+    ATTESTRY_STORAGE_S3_URL: 'https://s3.example/bucket',
+    ATTESTRY_STORAGE_S3_ACCESS_KEY_ID: 'k',
+    ATTESTRY_STORAGE_S3_SECRET_ACCESS_KEY: 's',
+    ATTESTRY_STORAGE_POSTGRES_URL: 'postgres://d',
+  }
   const { cwd, load } = at(t, files)
-  const before = await load()
+  const alone = await load()
   for (const key of settingKeys) {
     const { path, type } = key
     const name = path.join('.')
@@ -221,8 +234,19 @@ t.test('every key has a variable that sets it', async t => {
         ? { ATTESTRY_SERVER_TLS_CERT: 'a.txt', ATTESTRY_SERVER_TLS_KEY: 'a.txt' }
         : name.endsWith('signing.passphrase')
           ? { ATTESTRY_UPSTREAMS_NPM_SIGNING_KEYS: 'keys' }
-          : {}
-    t.notSame(await load({ ...pair, [variable]: value }), before, `${variable}=${value}`)
+          : /storage\.(s3|postgres)/.test(name)
+            ? shared
+            : {}
+    const before = pair === shared ? await load(shared) : alone
+    const told = ({ storage: { s3, postgres } }: typeof before) => [
+      s3?.accessKeyId.reveal(),
+      s3?.secretAccessKey.reveal(),
+      postgres?.url.reveal(),
+    ]
+    const after = await load({ ...pair, [variable]: value })
+    if (type === 'secret' && pair === shared && name !== 'storage.s3.sessionToken')
+      t.notSame(told(after), told(before), variable)
+    else t.notSame(after, before, `${variable}=${value}`)
   }
   const some = await load({
     ATTESTRY_POLICIES: 'a.txt, b.txt',

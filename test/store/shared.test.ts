@@ -1,8 +1,16 @@
 /** The contract on PostgreSQL and S3 as they are, and what only this store can be asked. */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import openClient from 'postgres'
 import t from 'tap'
+import type { Test } from 'tap'
 import { openSharedStore, type SharedStoreOptions } from '../../lib/store/shared/open-shared.ts'
+import { AwsClient } from 'aws4fetch'
+import { openPostgres } from '../../lib/store/shared/postgres.ts'
+import { migrate, steps, type Step } from '../../lib/store/shared/postgres-migrations.ts'
+import { objectKey } from '../../lib/store/shared/shared-blobs.ts'
+import type { StoreEvent } from '../../lib/store/store-event.ts'
+import { MiB, auditEntry, keepBytes, listAll } from '../contract/tools.ts'
 import { storeContract } from '../contract/store-contract.ts'
 import { startObjectStore } from '../support/servers/object-store.ts'
 import { startPostgres } from '../support/servers/postgres.ts'
@@ -17,6 +25,17 @@ t.teardown(async () => {
 const root = t.testdir({})
 const queries = new Set<string>()
 const name = () => randomBytes(6).toString('hex')
+
+/** A connection of our own. */
+const connect = (t: Test, space?: string) => {
+  const sql = openClient(postgres?.url ?? '', {
+    max: 1,
+    onnotice: () => undefined,
+    ...(space !== undefined && { connection: { search_path: `space_${space}` } }),
+  })
+  t.teardown(() => sql.end())
+  return sql
+}
 
 const optionsOf = (space: string): SharedStoreOptions => ({
   postgres: {
@@ -49,3 +68,129 @@ await t.test('contract', { skip, timeout: 400_000 }, async t =>
     return openSharedStore({ ...options, s3: { ...options.s3, maxBytes } })
   }),
 )
+
+/** Every node of a plan, as `EXPLAIN (FORMAT JSON)` gives it. */
+const nodesOf = (plan: Record<string, unknown>): readonly Record<string, unknown>[] => [
+  plan,
+  ...((plan['Plans'] ?? []) as Record<string, unknown>[]).flatMap(nodesOf),
+]
+
+t.test('every query has an index', { skip }, async t => {
+  const space = name()
+  const store = await openSharedStore(optionsOf(space))
+  // what the contract does not ask for by itself
+  await store.collect()
+  await store.close()
+  const sql = connect(t, space)
+  // with scans of whole tables made dear, one is chosen only where there is no other way
+  await sql`SET enable_seqscan = off`
+  await sql`SET plan_cache_mode = force_generic_plan`
+  const scanned = async (text: string) => {
+    const count = Math.max(0, ...[...text.matchAll(/\$(\d+)/g)].map(found => Number(found[1])))
+    await sql.unsafe(`PREPARE asked AS ${text}`)
+    const values =
+      count > 0 ? `(${Array.from({ length: count }, () => 'NULL').join(', ')})` : ''
+    const [row] = await sql.unsafe(`EXPLAIN (FORMAT JSON) EXECUTE asked${values}`)
+    await sql.unsafe('DEALLOCATE asked')
+    const [top] = (row?.['QUERY PLAN'] ?? []) as { Plan: Record<string, unknown> }[]
+    return nodesOf(top?.Plan ?? {})
+      .filter(node => node['Node Type'] === 'Seq Scan')
+      .map(node => String(node['Relation Name']))
+  }
+  t.same(await scanned("SELECT key FROM records WHERE value = 'x'"), ['records'], 'it can fail')
+  const asked = [...queries].filter(
+    text =>
+      /^\s*(SELECT|INSERT|UPDATE|DELETE)\b/.test(text) && !/pg_database|migrations/.test(text),
+  )
+  t.ok(asked.length > 25, `${asked.length} queries`)
+  for (const text of asked)
+    t.same(await scanned(text), [], text.replaceAll(/\s+/g, ' ').slice(0, 90))
+})
+
+t.test('tables', { skip }, async t => {
+  const postgresOf = (t: Test, space: string) => {
+    const lifetime = { closed: false }
+    const found = openPostgres(optionsOf(space).postgres, { lifetime, log: () => undefined })
+    t.teardown(() => found.close())
+    return found
+  }
+
+  t.test('instances that start together make them once', async t => {
+    const space = name()
+    const found = await Promise.all(
+      Array.from({ length: 4 }, () => migrate(postgresOf(t, space)).then(({ found }) => found)),
+    )
+    t.same(
+      found.filter(version => version === 0),
+      [0],
+    )
+  })
+
+  t.test('an older version goes on where the newer one says that it may', async t => {
+    const space = name()
+    const wider: Step = { runs: 1, sql: 'ALTER TABLE records ADD COLUMN note text' }
+    const narrower: Step = { runs: 3, sql: 'ALTER TABLE records DROP COLUMN note' }
+    const old = await openSharedStore(optionsOf(space))
+    t.teardown(() => old.close())
+    await old.records.put('c', 'k', 1)
+    await migrate(postgresOf(t, space), [...steps, wider])
+    await old.records.put('c', 'k', 2)
+    t.equal(await old.records.swap('c', 'k', 2, 3), true)
+    const again = await openSharedStore(optionsOf(space))
+    t.equal(await again.records.get('c', 'k'), 3, 'an old one that starts again')
+    await again.close()
+    await migrate(postgresOf(t, space), [...steps, wider, narrower])
+    await t.rejects(openSharedStore(optionsOf(space)), { code: 'ESTORE' })
+  })
+
+  t.test('the audit log lets nothing be changed, by whatever hand', async t => {
+    const space = name()
+    const store = await openSharedStore(optionsOf(space))
+    t.teardown(() => store.close())
+    await store.audit.append(auditEntry('p'))
+    const sql = connect(t, space)
+    for (const text of ["UPDATE audit SET entry = '{}'", 'DELETE FROM audit', 'TRUNCATE audit'])
+      await t.rejects(sql.unsafe(text), /append-only/, text)
+    t.equal((await listAll(store.audit.read())).length, 1)
+  })
+})
+
+t.test('an object that is not what its name says is never given out', { skip }, async t => {
+  const space = name()
+  const first = await openSharedStore(optionsOf(space))
+  t.teardown(() => first.close())
+  const bytes = randomBytes(3 * MiB)
+  const integrity = await keepBytes(first.blobs, bytes)
+  const client = new AwsClient({
+    accessKeyId: s3?.accessKeyId ?? '',
+    secretAccessKey: s3?.secretAccessKey ?? '',
+    service: 's3',
+  })
+  const url = `${s3?.url}/${space}/${objectKey(integrity)}`
+  const spoiled = Buffer.from(bytes)
+  spoiled[spoiled.length - 1] = (spoiled.at(-1) ?? 0) ^ 1
+  t.ok((await client.fetch(url, { method: 'PUT', body: spoiled })).ok)
+
+  const events: StoreEvent[] = []
+  const second = await openSharedStore({
+    ...optionsOf(space),
+    log: event => events.push(event),
+  })
+  t.teardown(() => second.close())
+  t.same(await second.blobs.stat(integrity), { integrity, size: bytes.length })
+  t.equal(await second.blobs.open(integrity), undefined)
+  t.equal(await second.blobs.stat(integrity), undefined, 'it counts as missing from now on')
+  t.ok(events.some(({ event }) => event === 'blob-damaged'))
+  t.ok((await first.blobs.get(integrity))?.equals(bytes), 'a copy that was checked is good')
+  await first.blobs.delete(integrity)
+  await keepBytes(second.blobs, bytes)
+  t.ok((await first.blobs.get(integrity))?.equals(bytes), 'and it can come back')
+  // a longer one, and none
+  t.ok((await client.fetch(url, { method: 'PUT', body: Buffer.concat([bytes, bytes]) })).ok)
+  t.equal(await first.blobs.verify(integrity), false)
+  await keepBytes(first.blobs, bytes)
+  t.ok((await client.fetch(url, { method: 'DELETE' })).ok)
+  const third = await openSharedStore(optionsOf(space))
+  t.teardown(() => third.close())
+  t.equal(await third.blobs.get(integrity), undefined)
+})

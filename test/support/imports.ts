@@ -17,8 +17,16 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/types.ts': { imports: [], never: { modules: /./, why: 'the vocabulary needs nothing' } },
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
   'lib/version.ts': { imports: [] },
+  'lib/open-store.ts': { imports: [...words, 'lib/config/', 'lib/store/'] },
   'lib/rooms.ts': {
-    imports: [...words, 'lib/version.ts', ...parts, 'lib/attest/', 'lib/gate/'],
+    imports: [
+      ...words,
+      'lib/version.ts',
+      'lib/open-store.ts',
+      ...parts,
+      'lib/attest/',
+      'lib/gate/',
+    ],
   },
   'lib/attestry.ts': {
     imports: [

@@ -116,7 +116,7 @@ export const openSharedStore = async (options: SharedStoreOptions): Promise<Shar
     const evict = () => evictShared({ rows, blobs, leases, max, stopping })
     let tidying: Promise<unknown> | undefined
     const tidy = setInterval(() => {
-      tidying = evict().catch((error: unknown) =>
+      tidying = Promise.all([evict(), shared.tidy()]).catch((error: unknown) =>
         log({ event: 'background-failed', job: 'eviction', detail: messageOf(error) }),
       )
     }, tidyInterval)

@@ -34,9 +34,11 @@ export const openOutbox = async (
   let flushing: Promise<boolean> | undefined
 
   const flushAll = async (): Promise<boolean> => {
+    let found = 0
     // a batch has its id from when it was put here: sent twice it is written once
     for await (const [key, entries] of records.list<readonly Appended[]>(collection)) {
       if (stopped) return false
+      found += 1
       try {
         await audit.appendBatch(key.slice(key.indexOf(' ') + 1), entries)
       } catch {
@@ -46,6 +48,8 @@ export const openOutbox = async (
       await records.delete(collection, key)
       waiting -= entries.length
     }
+    // another process on this disk may have sent them
+    if (found === 0) waiting = 0
     return true
   }
   const flush = (): Promise<boolean> =>

@@ -21,6 +21,8 @@ export type Appended = { readonly name: string; readonly text: string }
 export type SharedAudit = AuditLog & {
   /** As one transaction, once: the same `id` again, after an answer that was lost, adds nothing. */
   appendBatch(id: string, entries: readonly Appended[]): Promise<void>
+  /** Forgets which batches were written a week ago: no answer is that late. */
+  tidy(): Promise<void>
   drained(): Promise<void>
 }
 
@@ -79,6 +81,12 @@ export const openPostgresAudit = (
   return {
     appendBatch,
     drained: batcher.drained,
+    tidy: async () => {
+      await postgres.run(
+        'tidy the audit log',
+        sql => sql`DELETE FROM audit_batches WHERE at < now() - interval '7 days'`,
+      )
+    },
 
     append: async entry => {
       assertOpen(lifetime)

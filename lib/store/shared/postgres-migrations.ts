@@ -103,7 +103,7 @@ export const steps: readonly Step[] = [
   },
 ]
 
-/** For \`pg_advisory_xact_lock\`: whoever holds it makes tables. */
+/** For `pg_advisory_xact_lock`: whoever holds it makes tables. */
 const lockNumber = 0x41545354
 
 /**

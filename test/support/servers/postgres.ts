@@ -33,7 +33,8 @@ export const postgresPrograms = (): string | undefined => {
 /** It refuses to run as root, so where we are root it runs as its package's own user. */
 const userOf = (): { uid: number; gid: number } | undefined => {
   if (process.getuid?.() !== 0) return undefined
-  const id = (flag: string) => Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout)
+  const id = (flag: string) =>
+    Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout)
   return { uid: id('-u'), gid: id('-g') }
 }
 
@@ -47,7 +48,11 @@ export const startPostgres = async (
   const user = userOf()
   if (user) chownSync(folder, user.uid, user.gid)
   const data = join(folder, 'data')
-  const options = { ...user, cwd: folder, env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' } }
+  const options = {
+    ...user,
+    cwd: folder,
+    env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' },
+  }
   const made = spawnSync(
     join(programs, 'initdb'),
     ['-D', data, '-A', 'trust', '-U', 'attestry', '-E', 'UTF8', '-N'],

@@ -1,0 +1,56 @@
+/** The store that the settings name: of this machine, or shared with others. */
+import { readFile } from 'node:fs/promises'
+import type { Settings } from './config/settings.ts'
+import { openLocalStore } from './store/local.ts'
+import type { StoreCall } from './store/shared/circuit.ts'
+import { openSharedStore } from './store/shared/open-shared.ts'
+import type { StoreEvent } from './store/store-event.ts'
+import type { Store } from './store/store.ts'
+
+export type OpenStoreOptions = {
+  readonly now?: (() => Date) | undefined
+  readonly log?: ((event: StoreEvent) => void) | undefined
+  /** Calls to the servers of a shared store. */
+  readonly onCall?: ((call: StoreCall) => void) | undefined
+}
+
+/** Throws ESTORE, or ESTOREDOWN where the servers of a shared store cannot be reached. */
+export const openStore = async (
+  storage: Settings['storage'],
+  { now, log, onCall }: OpenStoreOptions = {},
+): Promise<Store & { readonly waiting?: () => number }> => {
+  const { path, maxSize, memory, outage, s3, postgres } = storage
+  const common = {
+    path,
+    maxBytes: maxSize,
+    memoryBytes: Math.floor(memory / 2),
+    ...(now && { now }),
+    ...(log && { log }),
+  }
+  if (!s3 || !postgres) return openLocalStore(common)
+  const pem = async (file: string | undefined) =>
+    file === undefined ? undefined : await readFile(file, 'utf8')
+  return openSharedStore({
+    ...common,
+    postgres: {
+      url: postgres.url.reveal(),
+      schema: postgres.schema,
+      connections: postgres.connections,
+      timeout: postgres.timeout,
+      patience: outage,
+      ca: await pem(postgres.ca),
+    },
+    s3: {
+      url: s3.url,
+      region: s3.region,
+      accessKeyId: s3.accessKeyId.reveal(),
+      secretAccessKey: s3.secretAccessKey.reveal(),
+      sessionToken: s3.sessionToken?.reveal(),
+      timeout: s3.timeout,
+      patience: outage,
+      ca: await pem(s3.ca),
+      maxBytes: s3.maxSize,
+    },
+    ...(onCall && { onCall }),
+  })
+}
