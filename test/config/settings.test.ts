@@ -87,23 +87,14 @@ t.test('config/example.attestry.yaml uses every key', async t => {
 
   const names = [...example.matchAll(/\.\/[\w.-]+\.(?:pem|json|yaml)/g)].map(m => m[0])
   const files = Object.fromEntries(names.map(name => [name.slice(2), 'content']))
-  const env = {
-    MIRROR_USER: 'u',
-    MIRROR_PASSWORD: 'p',
-    ACME_TOKEN: 'a',
-    KEYS_PASSPHRASE: 'k',
-    ADMIN_TOKEN: 'x',
-    DATABASE_URL: 'postgres://d',
-    S3_KEY: 's',
-    S3_SECRET: 's',
-    S3_TOKEN: 's',
-  }
+  const secrets = [...example.matchAll(/\$\{(\w+)\}/g)].map(m => m[1] ?? '')
+  const env = Object.fromEntries(secrets.map(name => [name, `of ${name}`]))
   const settings = await at(t, { ...files, 'attestry.yaml': example }).load(env)
   t.strictSame(
     settings.upstreams.map(u => u.name),
     ['mirror', 'npm', 'acme'],
   )
-  t.equal(settings.upstreams[2]?.token?.reveal(), 'a')
+  t.equal(settings.upstreams[2]?.token?.reveal(), 'of ACME_TOKEN')
 })
 
 t.test('the JSON Schema in config/ is the one the settings give', async t => {
