@@ -18,6 +18,7 @@ import {
 import type { RootScope, SigningTime } from '../types.ts'
 import { rememberLeaf, rememberTrusted } from './certificates.ts'
 import { Finding, quote, refuse } from './finding.ts'
+import { withLogTimes, type EntityVerifier } from './log-times.ts'
 import { checkScope } from './scope.ts'
 
 export type KeyFinder = KeyFinderFunc
@@ -27,7 +28,7 @@ export type SignatureContent = SignedEntity['signature']
 
 export type BundleVerifier = {
   /** One for each trusted root. */
-  readonly verifiers: readonly Verifier[]
+  readonly verifiers: readonly EntityVerifier[]
   /** Whom the root at the same place may speak for; a missing one is everybody. */
   readonly scopes: readonly RootScope[]
   /** Is work on certificates done once? Off, the library is left to itself, with the same verdicts. */
@@ -73,11 +74,12 @@ export const openBundleVerifier = (
 ): BundleVerifier => {
   const verifiers = roots.map(root => {
     const material = toTrustMaterial(TrustedRoot.fromJSON(root), findKey)
-    return new Verifier(remember ? rememberTrusted(material) : material, {
+    const verifier = new Verifier(remember ? rememberTrusted(material) : material, {
       tlogThreshold: 1,
       ctlogThreshold: 1,
       timestampThreshold: 1,
     })
+    return withLogTimes(verifier, material.tlogs)
   })
   return { verifiers, scopes, remember }
 }
