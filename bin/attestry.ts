@@ -3,10 +3,20 @@
  * The `attestry` command. Nothing but the check of Node's version is loaded statically, and the
  * syntax is old on purpose: an old Node must get as far as the sentence that says it is too old.
  */
+import module from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { nodeComplaint } from '../lib/cli/node-version.ts'
 
 const complaint = nodeComplaint(process.versions.node)
+
+/** Compiled code, in a folder that is this user's alone: what is in it is run. */
+const cacheFolder = () =>
+  join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'attestry')
+
 const run = async () => {
+  // where the folder cannot be written it is done without
+  module.enableCompileCache(cacheFolder())
   const { main } = await import('../lib/cli/main.ts')
   const { stdout, stderr, env } = process
   process.exitCode = await main(process.argv.slice(2), {

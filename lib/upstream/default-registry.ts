@@ -1,9 +1,9 @@
 /** npm's default registry, as npm's own client library knows it; ends with a slash. */
 import { createRequire } from 'node:module'
 
-// npm-registry-fetch is CommonJS without types; only this one function of it is used
-const { pickRegistry } = createRequire(import.meta.url)('npm-registry-fetch') as {
-  pickRegistry: (spec: string) => string
+// only this file of it: the whole library takes longer to load than all else a server needs
+const defaults = createRequire(import.meta.url)('npm-registry-fetch/lib/default-opts.js') as {
+  readonly registry: string
 }
 
-export const npmRegistry: string = new URL(pickRegistry('attestry')).href
+export const npmRegistry: string = new URL(defaults.registry).href
