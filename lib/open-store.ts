@@ -14,6 +14,9 @@ export type OpenStoreOptions = {
   readonly onCall?: ((call: StoreCall) => void) | undefined
 }
 
+/** Bytes of one tarball that may be kept in memory. */
+const LARGEST_IN_MEMORY = 8 * 1024 * 1024
+
 /** Throws ESTORE, or ESTOREDOWN where the servers of a shared store cannot be reached. */
 export const openStore = async (
   storage: Settings['storage'],
@@ -27,7 +30,9 @@ export const openStore = async (
     ...(now && { now }),
     ...(log && { log }),
   }
-  if (!s3 || !postgres) return openLocalStore(common)
+  // large ones from memory as well, as long as several fit
+  const memoryBlobMax = Math.min(LARGEST_IN_MEMORY, Math.floor(memory / 16))
+  if (!s3 || !postgres) return openLocalStore({ ...common, memoryBlobMax })
   const pem = async (file: string | undefined) =>
     file === undefined ? undefined : await readFile(file, 'utf8')
   return openSharedStore({

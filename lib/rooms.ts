@@ -271,6 +271,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
               ...(offline && { packumentTtl: Number.POSITIVE_INFINITY }),
               ...(options.upstreamFor && { packumentTtl: 0, staleIfError: -1 }),
             },
+            maker: version,
             now,
             observer,
           }),

@@ -22,6 +22,7 @@ import { openFindings } from './findings.ts'
 import type { Client, Gate, GateObserver } from './gate.ts'
 import { openJudges, type Standing } from './judge.ts'
 import { inflate } from './inflate.ts'
+import type { KeptRepresentations } from './kept-representations.ts'
 import type { Memory } from './memory.ts'
 import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
@@ -45,6 +46,7 @@ export type Shared = {
   readonly signatures: SignatureWatch
   readonly background: Background
   readonly memory: Memory
+  readonly kept: KeptRepresentations | undefined
   readonly routing: Routing
   readonly passThrough: PassThrough
   readonly search: Search
@@ -73,7 +75,8 @@ const RENEWED = 50_000
 const AHEAD = 3
 
 export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOptions): Face => {
-  const { store, packages, book, documents, epochs, signatures, memory, now, observer } = shared
+  const { store, packages, book, documents, epochs, signatures, memory, kept, now, observer } =
+    shared
   const { upstreamFor, examinerFor } = shared
   const key = `${view ?? ''} ${publicUrl}`
   const renewed = new LRUCache<string, true>({ max: RENEWED })
@@ -83,7 +86,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     trustOf: upstream => examinerFor(upstream).trust,
     now,
   })
-  const views = openViews({ packages, judges, epochs, now, publicUrl, memory, key })
+  const views = openViews({ packages, judges, epochs, now, publicUrl, kept, memory, key })
   const admissions = openAdmissions({
     store,
     alone: shared.alone,

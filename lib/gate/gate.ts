@@ -23,6 +23,7 @@ import { openEvidenceBook } from './evidence-book.ts'
 import { followChanges } from './follow-changes.ts'
 import { openFace, type Shared } from './face.ts'
 import type { Inventory } from './findings.ts'
+import { openKeptRepresentations } from './kept-representations.ts'
 import { openLayers } from './layers.ts'
 import { openMemory } from './memory.ts'
 import { openPackages } from './packages.ts'
@@ -89,6 +90,8 @@ export type GateOptions = {
     readonly recheck: number
     readonly memory: number
   }
+  /** The version of this program; with it finished packuments are kept in the store. */
+  readonly maker?: string
   readonly now?: () => Date
   readonly observer?: GateObserver
 }
@@ -293,6 +296,10 @@ export const openGate = (options: GateOptions): Gate => {
     signatures,
     background,
     memory: openMemory(Math.floor(cache.memory / 2)),
+    kept:
+      options.maker === undefined
+        ? undefined
+        : openKeptRepresentations({ store, maker: options.maker, later: background.add }),
     upstreamFor,
     examinerFor,
     now,

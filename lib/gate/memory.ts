@@ -19,7 +19,10 @@ export type Memory = ReturnType<typeof openMemory>
 /** `bytes`: finished representations. Keys begin with the view they belong to. */
 export const openMemory = (bytes: number) => ({
   standings: new LRUCache<string, Made<Standing>>({ max: 5_000 }),
-  finished: new LRUCache<string, Made<Representation> & { readonly until: number }>({
+  finished: new LRUCache<
+    string,
+    Made<Representation> & { readonly until: number; readonly effect: string }
+  >({
     maxSize: Math.ceil(bytes / 2),
     sizeCalculation: ({ value }) => value.gzip.length + 500,
   }),

@@ -2,14 +2,17 @@
  * Packuments as clients see them: the standing of every version and the finished bytes of each
  * form, made once and sent until something they rest on changes.
  */
+import { createHash } from 'node:crypto'
 import type { DistTags } from './dist-tags.ts'
 import type { Epochs } from './epochs.ts'
 import { openFlights } from './flights.ts'
+import type { KeptRepresentations, MadeFrom } from './kept-representations.ts'
 import type { Judges, Standing } from './judge.ts'
 import type { Made, Memory } from './memory.ts'
 import { repointDistTags } from './dist-tags.ts'
 import type { Packages } from './packages.ts'
 import type { PackageIndex } from './package-index.ts'
+import { reasonsText } from './reasons.ts'
 import { buildRepresentation, type Form, type Representation } from './representation.ts'
 
 export type ViewsOptions = {
@@ -18,6 +21,7 @@ export type ViewsOptions = {
   readonly epochs: Epochs
   readonly now: () => Date
   readonly publicUrl: string
+  readonly kept?: KeptRepresentations | undefined
   /** Shared with others, whose `key` is another. */
   readonly memory: Memory
   readonly key: string
@@ -33,12 +37,21 @@ export type ServedPackument = {
 
 const variantOf = (form: Form, hints: boolean) => (hints ? `${form}+hints` : form)
 
+/** What a representation shows of verdicts: which versions are refused, and in which words. */
+const effectOf = ({ refused }: Standing): string => {
+  if (refused.size === 0) return ''
+  const hash = createHash('sha256')
+  for (const [version, verdict] of refused) hash.update(`${version} ${reasonsText(verdict)}\n`)
+  return hash.digest('base64url')
+}
+
 export const openViews = ({
   packages,
   judges,
   epochs,
   now,
   publicUrl,
+  kept,
   memory: { standings, finished },
   key,
 }: ViewsOptions) => {
@@ -89,10 +102,19 @@ export const openViews = ({
     hints: boolean,
   ): Promise<Representation> => {
     const { value: standing, epoch } = await standingOf(index)
-    const packument = await packages.packument(index)
-    const value = await buildRepresentation(packument, standing, form, { publicUrl, hints })
-    const made = { value, epoch, raw: index.raw, until: standing.changesAt }
-    finished.set(`${key} ${variantOf(form, hints)} ${index.name}`, made)
+    const at = `${key} ${variantOf(form, hints)} ${index.name}`
+    const from: MadeFrom = { raw: index.raw, effect: effectOf(standing) }
+    const build = async () => {
+      const packument = await packages.packument(index)
+      const built = await buildRepresentation(packument, standing, form, { publicUrl, hints })
+      kept?.keep(at, from, built)
+      return built
+    }
+    // verdicts were made anew, and mostly come to the same
+    const before = finished.get(at)
+    const same = before?.raw === from.raw && before.effect === from.effect
+    const value = same ? before.value : ((await kept?.load(at, from)) ?? (await build()))
+    finished.set(at, { value, epoch, ...from, until: standing.changesAt })
     return value
   }
 

@@ -11,7 +11,7 @@ import { refusalAnswer } from './refusal.ts'
 import { sendAnswer } from './send.ts'
 
 /** Blobs up to this size are read whole: several times cheaper than a stream. */
-const SMALL = 1024 * 1024
+const SMALL = 8 * 1024 * 1024
 
 /** Of the whole; what is said of a part beside it is its range. */
 export const tarballHeaders = (

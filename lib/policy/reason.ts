@@ -2,9 +2,12 @@
 import type { Fact, Reason, ReasonCode } from '../types.ts'
 
 const MOST = 199
+/** What is fit already, as nearly all texts are. */
+const FIT = /^[\x21-\x7e]+(?: [\x21-\x7e]+)*$/
 
 /** Whatever the text held: no control character, nothing but ASCII, no more than 199 characters. */
 export const plain = (text: string): string => {
+  if (text.length <= MOST && FIT.test(text)) return text
   const flat = text
     .replaceAll(/\s+/g, ' ')
     .replaceAll(/[^\x20-\x7e]/g, '?')

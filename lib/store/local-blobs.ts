@@ -36,6 +36,9 @@ export type LocalBlobs = Blobs & {
   abortStaged(): Promise<void>
 }
 
+/** Bytes read at a time for a stream: with the usual 64 KiB most of the time goes into asking. */
+const chunk = 512 * 1024
+
 type Range = { readonly start: number; readonly end: number }
 
 const checkRange = ({ start, end }: Range, size: number): Range => {
@@ -97,7 +100,7 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
     const { handle, size } = found
     try {
       const part = range && checkRange(range, size)
-      const stream = handle.createReadStream({ start: 0, ...part })
+      const stream = handle.createReadStream({ start: 0, ...part, highWaterMark: chunk })
       hold(hex, stream)
       index.touch(integrity)
       return { stream, size }

@@ -272,6 +272,8 @@ if (process.send === undefined) {
 }
 
 const server = createServer()
+// a machine that is busy with other tests may leave a connection unused for longer than the usual five seconds
+server.keepAliveTimeout = 120_000
 await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
 const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 const services = await openServices(url)

@@ -1,0 +1,131 @@
+/** Finished packuments that outlive what they were made in: verdicts made anew, a restart. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import t, { type Test } from 'tap'
+import { openPace } from '../../lib/gate/pace.ts'
+import { parsePolicy } from '../../lib/policy/parse.ts'
+import type { Integrity } from '../../lib/types.ts'
+import { localSigstore } from '../support/local-sigstore.ts'
+import { startProxy } from '../support/proxy.ts'
+import { startRegistry } from '../support/registry.ts'
+
+const sigstore = await localSigstore()
+const registry = await startRegistry({ sigstore })
+t.teardown(async () => {
+  await registry.close()
+  await sigstore.close()
+})
+/** Large enough to be kept. */
+const description = Array.from({ length: 12_000 }, (_, i) => (i * 7919).toString(36)).join(' ')
+for (const version of ['1.0.0', '1.1.0'])
+  await registry.publish({ name: 'big', version, manifest: { description } })
+
+const deny = `version: 1
+rules: [{ packages: ['big@1.1.0'], deny: { reason: no } }]
+`
+const policies = (text: string) => [parsePolicy(text, { file: 'p.yaml', name: 'p.yaml' })]
+
+type Kept = { readonly blob: Integrity; readonly etag: string; readonly raw: Integrity }
+
+const open = async (t: Test, storage: string) => {
+  const proxy = await startProxy({
+    upstream: registry.url,
+    trustedRoot: sigstore.trustedRoot,
+    registryKeys: sigstore.registryKeys(),
+    settings: 'publicUrl: http://npm.acme.example/',
+    storage,
+  })
+  t.teardown(() => proxy.close())
+  const get = async () => {
+    const { representation } = await proxy.gate.packument('big', 'full')
+    return { representation, text: gunzipSync(representation.gzip).toString() }
+  }
+  const kept = async () => {
+    const found: (readonly [string, Kept])[] = []
+    for await (const entry of proxy.store.records.list<Kept>('representation'))
+      found.push(entry)
+    return found
+  }
+  return { proxy, get, kept }
+}
+
+t.test('after a restart', async t => {
+  const storage = await mkdtemp(join(tmpdir(), 'attestry-kept-'))
+  t.teardown(() => rm(storage, { recursive: true, force: true }))
+  const first = await open(t, storage)
+  const made = await first.get()
+  await first.proxy.gate.idle()
+  const [entry] = await first.kept()
+  if (!entry) throw new Error('nothing is kept')
+  t.equal(entry[1].etag, made.representation.etag)
+  t.equal((await first.kept()).length, 1)
+
+  // bytes that could not be made here show whether they are made or read
+  const marked = gzipSync(made.text.replace('"big"', '"kept"'))
+  const staged = await first.proxy.store.blobs.stage()
+  await staged.write(marked)
+  await staged.finish()
+  const { integrity } = await staged.commit()
+  await first.proxy.store.records.put('representation', entry[0], {
+    ...entry[1],
+    blob: integrity,
+  })
+  await first.proxy.close()
+
+  const second = await open(t, storage)
+  t.match((await second.get()).text, '"kept"', 'what was kept is what is sent')
+  second.proxy.gate.adopt(policies(deny))
+  const denied = await second.get()
+  t.notMatch(denied.text, '"kept"', 'never for another effect of the policies')
+  t.same(Object.keys((JSON.parse(denied.text) as { versions: object }).versions), ['1.0.0'])
+  await second.proxy.gate.idle()
+  t.equal((await second.kept()).length, 1, 'in the place of the other one')
+  await second.proxy.store.blobs.delete((await second.kept())[0]?.[1].blob ?? 'sha512-')
+  await second.proxy.close()
+
+  const third = await open(t, storage)
+  third.proxy.gate.adopt(policies(deny))
+  t.equal((await third.get()).text, denied.text, 'made again where the bytes are gone')
+})
+
+t.test('verdicts made anew that come to the same make nothing else anew', async t => {
+  const storage = await mkdtemp(join(tmpdir(), 'attestry-kept-'))
+  t.teardown(() => rm(storage, { recursive: true, force: true }))
+  const { proxy, get } = await open(t, storage)
+  const { representation } = await get()
+  proxy.gate.adopt(
+    policies('version: 1\nrules: [{ packages: [other], deny: { reason: no } }]\n'),
+  )
+  t.notOk(proxy.gate.ready.packument('big', 'full'), 'it is judged again')
+  t.equal((await get()).representation, representation, 'and is the same')
+  proxy.gate.adopt(policies(deny))
+  const other = await get()
+  t.not(other.representation, representation)
+  proxy.gate.adopt(policies(deny.replace('reason: no', 'reason: not yet')))
+  const reworded = await get()
+  t.not(reworded.representation, other.representation, 'another reason is another text')
+  t.match(reworded.text, 'not yet')
+})
+
+t.test('of many long pieces of work one goes on in each turn of the event loop', async t => {
+  const work = async () => {
+    const breathe = openPace(2)
+    for (let i = 0; i < 10; i++) {
+      const until = performance.now() + 2.1
+      while (performance.now() < until);
+      await breathe()
+    }
+  }
+  let turns = 0
+  let running = true
+  const count = () => {
+    turns++
+    if (running) setImmediate(count)
+  }
+  setImmediate(count)
+  await Promise.all(Array.from({ length: 10 }, work))
+  running = false
+  t.ok(turns >= 85, `${turns} turns for 100 steps`)
+})
