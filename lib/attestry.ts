@@ -127,7 +127,7 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
       if (news === 'resync' || news.topic !== 'trust') return
       // another process has other trust in force; it need not be told of what we have as well
       const ours = trust.status().upstreams.some(({ digest }) => digest === news.key)
-      if (!ours) void trust.renew()
+      if (!ours) trust.renew().catch((error: unknown) => observer.onError?.('trust', error))
     })
     rooms.closeWith({ close: async () => unsubscribe() })
     const [gate] = gates

@@ -126,11 +126,9 @@ export const openTrustRoom = (
     readonly now?: () => Date
     /** No mirror is asked. */
     readonly offline?: boolean
-    /** Ends what is under way. */
-    readonly signal?: AbortSignal
   } = {},
 ): Promise<TrustRoom> => {
-  const { observer, adopt, now = () => new Date(), offline, signal } = options
+  const { observer, adopt, now = () => new Date(), offline } = options
   return openTrust({
     upstreams: upstreams.map(({ name, url, trustRoots, registryKeys, signing }) => ({
       name,
@@ -146,7 +144,6 @@ export const openTrustRoom = (
       userAgent: `attestry/${version}`,
       ...TUF,
       now,
-      ...(signal && { signal }),
     },
     ...(observer && { observer }),
     ...(adopt && { adopt }),
@@ -219,12 +216,10 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     const examiners = new Map<string, LiveExaminer>()
     const signers = new Map<string, RegistrySigner>()
     const gates: Gate[] = []
-    const trustEnded = new AbortController()
     const trust = await openTrustRoom(settings, settings.upstreams, {
       offline,
       observer,
       now,
-      signal: trustEnded.signal,
       adopt: async ({ upstream, material }) => {
         await examiners.get(upstream)?.replace(material)
         for (const gate of gates) gate.distrust()
@@ -233,7 +228,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
           .catch((error: unknown) => observer.onError?.('trust', error))
       },
     })
-    opened({ close: async () => trustEnded.abort() })
+    opened({ close: async () => trust.close() })
     for (const upstream of settings.upstreams) {
       const { name, url } = upstream
       const asked = options.upstreamFor

@@ -2,7 +2,7 @@
 import type { TrustRoom } from './open-trust.ts'
 
 export type FollowTrustOptions = {
-  readonly trust: Pick<TrustRoom, 'renew' | 'look' | 'status'>
+  readonly trust: Pick<TrustRoom, 'renew' | 'look' | 'status' | 'close'>
   /** Milliseconds between two refreshes; 0 never asks a mirror. */
   readonly interval: number
   readonly onError: (error: unknown) => void
@@ -87,6 +87,7 @@ export const followTrust = (options: FollowTrustOptions): TrustFollower => {
   return {
     close: async () => {
       closed = true
+      trust.close()
       clearTimeout(refresh)
       clearInterval(looks)
       clearInterval(told)

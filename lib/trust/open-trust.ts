@@ -38,7 +38,7 @@ export type TrustObserver = {
 
 export type TrustRoomOptions = {
   readonly upstreams: readonly UpstreamSources[]
-  readonly terms: SourceTerms
+  readonly terms: Omit<SourceTerms, 'signal'>
   readonly observer?: TrustObserver
   /** Puts other trust in force; what it throws leaves the old one. */
   readonly adopt?: (change: TrustChange) => Promise<void>
@@ -51,6 +51,8 @@ export type TrustRoom = {
   readonly renew: (options?: { readonly network?: boolean }) => Promise<TrustStatus>
   /** Reads files that have changed and stayed so since the last look. */
   readonly look: () => Promise<void>
+  /** Breaks off what is asked of mirrors, now and later; what is in force stays to be read. */
+  readonly close: () => void
 }
 
 type Upstream = {
@@ -88,7 +90,9 @@ const materialFrom = (roots: readonly OpenRootSource[], keys: FoundKeys): TrustM
 
 /** Throws ETRUST when a source gives nothing to begin with. */
 export const openTrust = async (options: TrustRoomOptions): Promise<TrustRoom> => {
-  const { terms, observer = {}, adopt } = options
+  const { observer = {}, adopt } = options
+  const ended = new AbortController()
+  const terms: SourceTerms = { ...options.terms, signal: ended.signal }
   const opened = new Map<string, OpenRootSource>()
   const upstreams = new Map<string, Upstream>()
 
@@ -223,5 +227,6 @@ export const openTrust = async (options: TrustRoomOptions): Promise<TrustRoom> =
         for (const root of changed) await renewOne(root, terms.network)
         await settleAll()
       }),
+    close: () => ended.abort(),
   }
 }

@@ -33,7 +33,7 @@ export type MirrorOptions = {
   readonly deadline: number
   readonly userAgent: string
   /** Ends everything. */
-  readonly signal?: AbortSignal
+  readonly signal: AbortSignal
   /** A folder for files on their way in. */
   readonly scratch: string
 }
@@ -59,7 +59,7 @@ const fetcherOf = (
 
 export const mirrorPlace = (mirror: string, options: MirrorOptions): TufPlace => {
   const { timeout, deadline, userAgent, signal, scratch } = options
-  const over = [AbortSignal.timeout(deadline), ...(signal ? [signal] : [])]
+  const over = AbortSignal.any([AbortSignal.timeout(deadline), signal])
   let failure: AttestryError | undefined
   const unreachable = (url: string, why: string, cause?: unknown) =>
     (failure = new AttestryError('ETUF', `${url}: ${why}`, { cause }))
@@ -69,7 +69,7 @@ export const mirrorPlace = (mirror: string, options: MirrorOptions): TufPlace =>
     try {
       const { statusCode, body } = await request(url, {
         headers: { 'user-agent': userAgent },
-        signal: AbortSignal.any([...over, AbortSignal.timeout(timeout)]),
+        signal: AbortSignal.any([over, AbortSignal.timeout(timeout)]),
         // a server that says nothing is given up by the signal, not by a default of five minutes
         headersTimeout: 0,
         bodyTimeout: 0,

@@ -24,7 +24,7 @@ export type SourceTerms = {
   readonly timeout: number
   readonly deadline: number
   /** Ends what is under way. */
-  readonly signal?: AbortSignal
+  readonly signal: AbortSignal
   readonly now: () => Date
 }
 

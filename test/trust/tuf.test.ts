@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { AttestryError } from '../../lib/errors.ts'
+import { followTrust } from '../../lib/trust/follow-trust.ts'
 import { openTrust, type TrustChange } from '../../lib/trust/open-trust.ts'
 import type { KeysSource, RootSource } from '../../lib/trust/source.ts'
 import { shippedRepository } from '../../lib/trust/shipped.ts'
@@ -125,12 +126,22 @@ t.test('roots and keys are rotated', async t => {
   t.equal(inForce(room), rootB)
   t.match(room.status().sources[0]?.metadata, { root: { version: 3 } })
 
+  t.test('a root that was verified stays, whatever comes after it', async t => {
+    repository.publish({ rotate: ['root'], expires: { timestamp: inDays(-1) } })
+    await room.renew()
+    t.match(failureOf(room), { message: /timestamp\.json is expired/ })
+    t.match(room.status().sources[0]?.metadata, { root: { version: 4 } })
+    t.match((await open()).status().sources[0]?.metadata, { root: { version: 4 } })
+    repository.publish()
+    await room.renew()
+    t.equal(failureOf(room), undefined)
+  })
   t.test('one signature of two is not enough', async t => {
     repository.publish({ rotate: ['root'], underSigned: true, targets: target(rootA) })
     await room.renew()
     t.match(failureOf(room), { refused: true, message: /root/ })
     t.equal(inForce(room), rootB)
-    t.match(room.status().sources[0]?.metadata, { root: { version: 3 } })
+    t.match(room.status().sources[0]?.metadata, { root: { version: 4 } })
   })
   t.test('a repository of other keys is not it', async t => {
     const other = await openTufRepository({ targets: target(rootA) })
@@ -276,17 +287,21 @@ t.test('a mirror that does not answer', async t => {
   })
   t.test('closing does not wait for it', async t => {
     repository.faults.down = false
-    const ending = new AbortController()
     const open2 = await open(undefined, {
       timeout: 60_000,
       deadline: 60_000,
-      signal: ending.signal,
+    })
+    const follower = followTrust({
+      trust: open2,
+      interval: 60_000,
+      onError: e => t.fail(String(e)),
     })
     repository.faults.hang = true
     const started = performance.now()
     const renewing = open2.renew()
-    setTimeout(() => ending.abort(), 100)
+    setTimeout(() => void follower.close(), 100)
     await renewing
+    t.match(failureOf(open2), { refused: false })
     t.ok(performance.now() - started < 20_000)
   })
 })

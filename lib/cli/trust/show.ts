@@ -15,6 +15,10 @@ const originText = ({ origin, checkedAt }: SourceStatus): string => {
   return `${verb} ${checkedAt ?? 'at no known time'}`
 }
 
+/** Whoever runs it could sign as anybody. */
+const isFree = ({ kind, scope }: SourceStatus) =>
+  kind !== 'public-good' && scope.issuers === undefined && scope.subjects === undefined
+
 const sourceText = (source: SourceStatus): string => {
   const { label, scope, digest, metadata, keys, failure } = source
   const versions = roles.flatMap(role => {
@@ -27,6 +31,7 @@ const sourceText = (source: SourceStatus): string => {
     ...(versions.length > 0 ? [`TUF ${versions.join(', ')}`] : []),
     ...(scope.issuers ? [`speaks for issuers ${scope.issuers.join(', ')} only`] : []),
     ...(scope.subjects ? [`speaks for subjects ${scope.subjects.join(', ')} only`] : []),
+    ...(isFree(source) ? ['speaks for anybody: tie it with issuers'] : []),
     ...(failure ? [`not renewed since ${failure.since}: ${failure.message}`] : []),
   ]
   const rows = keys.map(({ kind, name, from, until }) => [
