@@ -2,87 +2,25 @@
  * Facts, gathered once and kept: looked up in memory, then in the store, then made by fetching the
  * attestations and examining them. Policy is not asked here; verdicts are made from these facts.
  */
-import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { isAttestryError, messageOf } from '../errors.ts'
 import type { AttestationsFound, Examiner } from '../evidence/examiner.ts'
 import type { Change, Store } from '../store/store.ts'
-import type { Evidence, Fact, Integrity, PackageId, VersionClaims } from '../types.ts'
+import type { Evidence, Integrity, PackageId, VersionClaims } from '../types.ts'
 import type { Documents } from './documents.ts'
 import type { Alone } from './alone.ts'
+import {
+  factsOf,
+  fingerprint,
+  has,
+  idOf,
+  merge,
+  type EvidenceRecord,
+} from './evidence-facts.ts'
 import { openFlights } from './flights.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
 
-/** Kept in the collection `evidence` under `name@version`. */
-export type EvidenceRecord = {
-  readonly evidence: Evidence
-  /** What was claimed when it was examined; other claims call for another look. */
-  readonly claims: string
-  /** Milliseconds since the epoch. */
-  readonly checkedAt: number
-}
-
 export type EvidenceBook = ReturnType<typeof openEvidenceBook>
-
-export const idOf = ({ name, version }: PackageId) => `${name}@${version}`
-
-const fingerprint = ({ signatures, attestations }: VersionClaims): string =>
-  createHash('sha256')
-    .update(JSON.stringify([signatures, attestations]))
-    .digest('base64url')
-
-const notYet: Fact<never> = { state: 'unavailable', detail: 'It has not been checked yet.' }
-const absent: Fact<never> = { state: 'absent' }
-
-/** What is known before anybody looked: absent where nothing is claimed, else not yet checked. */
-export const claimedEvidence = (
-  id: PackageId,
-  claims: VersionClaims,
-  trust: string,
-  integrity: Integrity = claims.integrity ?? 'sha512-',
-): Evidence => ({
-  package: id,
-  integrity,
-  registrySignature: claims.signatures.length > 0 ? notYet : absent,
-  publishAttestation: claims.attestations ? notYet : absent,
-  provenance: claims.attestations ? notYet : absent,
-  trust,
-})
-
-/** A fact that verified once stays verified for the same bytes and trust, whatever is claimed later. */
-const better = <V>(before: Fact<V>, after: Fact<V>): Fact<V> =>
-  before.state === 'verified' ? before : after
-
-const merge = (before: Evidence | undefined, after: Evidence): Evidence =>
-  before && before.integrity === after.integrity && before.trust === after.trust
-    ? {
-        ...after,
-        registrySignature: better(before.registrySignature, after.registrySignature),
-        publishAttestation: better(before.publishAttestation, after.publishAttestation),
-        provenance: better(before.provenance, after.provenance),
-      }
-    : after
-
-const factsOf = (e: Evidence): readonly Fact<unknown>[] =>
-  [e.registrySignature, e.publishAttestation, e.provenance, e.bytes, e.manifest].filter(
-    fact => fact !== undefined,
-  )
-const has = (e: Evidence, state: Fact['state']) => factsOf(e).some(fact => fact.state === state)
-
-/**
- * Remembered facts as they count now. What was found against other claims than today's is not held
- * against these; what verified once stays verified for the same bytes and trust.
- */
-export const standingFacts = (
-  { evidence, claims: seen }: EvidenceRecord,
-  claims: VersionClaims,
-): Evidence =>
-  has(evidence, 'invalid') && seen !== fingerprint(claims)
-    ? merge(
-        evidence,
-        claimedEvidence(evidence.package, claims, evidence.trust, evidence.integrity),
-      )
-    : evidence
 
 export type EvidenceBookOptions = {
   readonly store: Store

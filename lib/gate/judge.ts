@@ -6,12 +6,8 @@ import { publisherPredecessors } from '../policy/continuity.ts'
 import { judge } from '../policy/evaluate.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Evidence, JudgeInput, Release, Verdict, VersionClaims } from '../types.ts'
-import {
-  claimedEvidence,
-  standingFacts,
-  type EvidenceBook,
-  type EvidenceRecord,
-} from './evidence-book.ts'
+import type { EvidenceBook } from './evidence-book.ts'
+import { claimedEvidence, standingFacts, type EvidenceRecord } from './evidence-facts.ts'
 import { openPace } from './pace.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
 import { splitViewFact } from './split-view.ts'

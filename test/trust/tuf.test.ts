@@ -3,6 +3,9 @@ import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { AttestryError } from '../../lib/errors.ts'
+import { registryKeysOf } from '../../lib/trust/keys-source.ts'
+import type { OpenRootSource } from '../../lib/trust/root-source.ts'
+import type { SourceStatus } from '../../lib/trust/status.ts'
 import { followTrust } from '../../lib/trust/follow-trust.ts'
 import { openTrust, type TrustChange } from '../../lib/trust/open-trust.ts'
 import type { KeysSource, RootSource } from '../../lib/trust/source.ts'
@@ -447,8 +450,26 @@ t.test('registry keys', async t => {
     await auto.renew()
     t.equal(auto.status().upstreams[0]?.keysFrom, 'registry keys (as shipped in @sigstore/tuf)')
   })
+  t.test("those that sigstore's repository has given up are not brought back", async t => {
+    const gone = (repository: 'public-good' | 'other'): OpenRootSource => ({
+      scope: {},
+      document: () => ({}),
+      target: () => undefined,
+      repository,
+      remote: true,
+      renew: async () => undefined,
+      settled: async () => false,
+      status: () => room.status().sources[0] as SourceStatus,
+    })
+    const from = (repository: 'public-good' | 'other') =>
+      registryKeysOf({ kind: 'auto' }, [gone(repository)], [npmRegistry])
+    t.strictSame((await from('public-good')).keys, [])
+    t.ok((await from('other')).keys.length > 0)
+  })
   t.test('a root that is tied to issuers gives none', async t => {
     repository.publish({ targets: { ...target(rootA), ...npmKeys } })
+    await room.renew()
+    t.strictSame(ids(await open(undefined, { registryKeys: { kind: 'tuf' } })), ids(room))
     const tied = { ...source, issuers: ['https://gitlab.com'] } as RootSource
     t.match(await refused([tied], { registryKeys: { kind: 'tuf' } }), /no TUF repository/)
   })
