@@ -89,11 +89,11 @@ const openServer = async (t: Test) => {
       cwd: folder,
     })
   const write = (file: string, text: string) => writeFileSync(join(proxy.folder, file), text)
-  return { proxy, get, run, write }
+  return { proxy, get, run, write, mobile }
 }
 
 t.test('attestry store affected', async t => {
-  const { proxy, get, run, write } = await openServer(t)
+  const { proxy, get, run, write, mobile } = await openServer(t)
   await registry.publish({ name: '@acme/keyed', version: '1.0.0' })
   await registry.publish({ name: '@acme/proven', version: '1.0.0', provenance: true })
   await registry.publish({ name: '@acme/plain', version: '1.0.0', signed: false })
@@ -162,18 +162,34 @@ t.test('attestry store affected', async t => {
     )
     t.match(await run(), { code: 1, stdout: /^@acme\/plain@1\.0\.0: refused: DENIED: no/ })
   })
+  t.test('in the view it was sent in', async t => {
+    write('policy-0.yaml', 'version: 1\n')
+    writeFileSync(
+      mobile,
+      'version: 1\nrules: [{ packages: ["@acme/keyed"], deny: { reason: not here } }]\n',
+    )
+    const { affected } = JSON.parse((await run('--json')).stdout) as Json
+    t.match(affected, [{ package: { name: '@acme/keyed' }, view: 'mobile' }])
+    t.equal((affected as Json[]).length, 1)
+    writeFileSync(mobile, 'version: 1\n')
+  })
   t.test('what the store cannot answer', async t => {
     write('policy-0.yaml', 'version: 1\n')
-    await proxy.store.audit.append({
-      at: new Date().toISOString(),
-      client: { address: '10.0.0.1' },
-      package: { name: '@acme/ghost', version: '1.0.0' },
-      decision: 'allow',
-      rule: 'none',
-      reasons: [],
-      policyDigest: '',
-      fresh: true,
-    })
+    for (const [name, decision] of [
+      ['@acme/ghost', 'allow'],
+      ['@acme/never', 'refuse'],
+    ] as const)
+      await proxy.store.audit.append({
+        at: new Date().toISOString(),
+        client: { address: '10.0.0.1' },
+        package: { name, version: '1.0.0' },
+        decision,
+        rule: 'none',
+        reasons: [],
+        policyDigest: '',
+        fresh: true,
+      })
+    t.notMatch((await run('--offline')).stdout, /never/, 'what was refused was not received')
     registry.requests.length = 0
     t.match(await run('--offline'), {
       code: 2,

@@ -1,4 +1,4 @@
-/** Trust from files: own keys and chains, several roots at once, files that change. */
+/** Trust from files: own keys and chains, several roots at once, files that change; registry keys. */
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,13 +10,21 @@ import { openVerification } from '../../lib/evidence/verification.ts'
 import { followTrust, nextRefresh } from '../../lib/trust/follow-trust.ts'
 import { healthOf } from '../../lib/trust/health.ts'
 import { assembleTrust } from '../../lib/trust/load-trust.ts'
+import { registryKeysOf } from '../../lib/trust/keys-source.ts'
 import { openTrust } from '../../lib/trust/open-trust.ts'
+import type { OpenRootSource } from '../../lib/trust/root-source.ts'
+import type { SourceStatus } from '../../lib/trust/status.ts'
+import { npmRegistry } from '../../lib/upstream/default-registry.ts'
 import type { OwnKeys, RootSource } from '../../lib/trust/source.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
+import { keysTarget, newKey } from '../support/sigstore/registry-keys.ts'
 import { artifact, examineOnly, requestFor } from '../evidence/lab.ts'
+import { failureOf, openLab, target, type Room } from './lab.ts'
 
 const sigstore = await localSigstore()
 t.teardown(() => sigstore.close())
+
+const rootA = JSON.stringify(sigstore.trustedRoot)
 
 type Entry = {
   readonly baseUrl?: string
@@ -293,4 +301,76 @@ t.test('an examiner whose trust is replaced', async t => {
   t.strictSame(log, ['closed a', 'closed b'], 'an idle one is closed at once')
   await live.close()
   t.strictSame(log, ['closed a', 'closed b', 'closed c'])
+})
+
+t.test('registry keys', async t => {
+  const [key, next] = [newKey(), newKey()]
+  const { host } = new URL(npmRegistry)
+  const npmKeys = { [`${host}/keys.json`]: JSON.stringify(keysTarget([key])) }
+  const { repository, source, open, refused } = await openLab(t, {
+    targets: { ...target(rootA), ...npmKeys },
+  })
+  const ids = (room: Room) => room.materialOf('npm').registryKeys.map(({ keyId }) => keyId)
+  const room = await open(undefined, { registryKeys: { kind: 'tuf' } })
+  t.strictSame(ids(room), [key.keyId, key.keyId])
+  t.equal(room.materialOf('npm').registryKeys[0]?.registry, npmRegistry)
+
+  t.test('are rotated', async t => {
+    const both = { [`${host}/keys.json`]: JSON.stringify(keysTarget([next])) }
+    repository.publish({ targets: { ...target(rootA), ...both } })
+    await room.renew()
+    t.strictSame(ids(room), [next.keyId, next.keyId])
+  })
+  t.test("an upstream's own come before npm's", async t => {
+    const own = { 'npm.acme.example/npm/keys.json': JSON.stringify(keysTarget([key])) }
+    repository.publish({ targets: { ...target(rootA), ...npmKeys, ...own } })
+    const registries = ['https://npm.acme.example/npm/', npmRegistry]
+    await room.renew()
+    const acme = await open(undefined, { registryKeys: { kind: 'tuf' }, registries })
+    await acme.renew()
+    t.equal(acme.materialOf('npm').registryKeys[0]?.registry, 'https://npm.acme.example/npm/')
+  })
+  t.test('that cannot be read leave those that were', async t => {
+    const before = ids(room)
+    repository.publish({ targets: { ...target(rootA), [`${host}/keys.json`]: '{"keys":[]}' } })
+    await room.renew()
+    t.strictSame(ids(room), before)
+    t.match(failureOf(room), { refused: true, message: /"keys" is empty/ })
+    t.strictSame(ids(await open(undefined, { registryKeys: { kind: 'tuf' } })), before)
+  })
+  t.test('that are gone', async t => {
+    repository.publish({ targets: target(rootA) })
+    t.match(
+      await (
+        await openLab(t, { targets: target(rootA) })
+      ).refused(undefined, { registryKeys: { kind: 'tuf' } }),
+      /no TUF/,
+    )
+    const auto = await open(undefined, { registryKeys: { kind: 'auto' } })
+    await auto.renew()
+    t.equal(auto.status().upstreams[0]?.keysFrom, 'registry keys (as shipped in @sigstore/tuf)')
+  })
+  t.test("those that sigstore's repository has given up are not brought back", async t => {
+    const gone = (repository: 'public-good' | 'other'): OpenRootSource => ({
+      scope: {},
+      document: () => ({}),
+      target: () => undefined,
+      repository,
+      remote: true,
+      renew: async () => undefined,
+      settled: async () => false,
+      status: () => room.status().sources[0] as SourceStatus,
+    })
+    const from = (repository: 'public-good' | 'other') =>
+      registryKeysOf({ kind: 'auto' }, [gone(repository)], [npmRegistry])
+    t.strictSame((await from('public-good')).keys, [])
+    t.ok((await from('other')).keys.length > 0)
+  })
+  t.test('a root that is tied to issuers gives none', async t => {
+    repository.publish({ targets: { ...target(rootA), ...npmKeys } })
+    await room.renew()
+    t.strictSame(ids(await open(undefined, { registryKeys: { kind: 'tuf' } })), ids(room))
+    const tied = { ...source, issuers: ['https://gitlab.com'] } as RootSource
+    t.match(await refused([tied], { registryKeys: { kind: 'tuf' } }), /no TUF repository/)
+  })
 })

@@ -2,18 +2,13 @@
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { AttestryError } from '../../lib/errors.ts'
-import { registryKeysOf } from '../../lib/trust/keys-source.ts'
-import type { OpenRootSource } from '../../lib/trust/root-source.ts'
-import type { SourceStatus } from '../../lib/trust/status.ts'
 import { followTrust } from '../../lib/trust/follow-trust.ts'
-import { openTrust, type TrustChange } from '../../lib/trust/open-trust.ts'
-import type { KeysSource, RootSource } from '../../lib/trust/source.ts'
+import type { RootSource } from '../../lib/trust/source.ts'
 import { shippedRepository } from '../../lib/trust/shipped.ts'
 import { npmRegistry } from '../../lib/upstream/default-registry.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
-import { keysTarget, newKey } from '../support/sigstore/registry-keys.ts'
 import { openTufRepository, type PublishOptions } from '../support/tuf-repository.ts'
+import { day, failureOf, inDays, inForce, openLab, target } from './lab.ts'
 
 const sigstore = await localSigstore()
 const stranger = await localSigstore()
@@ -23,70 +18,9 @@ t.teardown(async () => {
 })
 const rootA = JSON.stringify(sigstore.trustedRoot)
 const rootB = JSON.stringify(stranger.trustedRoot)
-const target = (text: string) => ({ 'trusted_root.json': text })
-const day = 86_400_000
-const inDays = (days: number) =>
-  new Date(Date.now() + days * day).toISOString().replace(/\.\d+/, '')
 
-type Opened = Parameters<typeof openTrust>[0]
-
-/** A repository, and a folder that trust is kept in. */
-const lab = async (t: Test, first: PublishOptions = {}) => {
-  const repository = await openTufRepository({ targets: target(rootA), ...first })
-  t.teardown(() => repository.close())
-  const folder = t.testdir({ 'root.json': repository.root })
-  const kept = join(folder, 'kept')
-  const source: RootSource = {
-    kind: 'tuf',
-    mirror: repository.mirror,
-    root: join(folder, 'root.json'),
-  }
-  const changes: TrustChange[] = []
-  const told: string[] = []
-  const open = (
-    roots: readonly RootSource[] = [source],
-    {
-      registryKeys = { kind: 'none' },
-      registries = [npmRegistry],
-      ...terms
-    }: Partial<Opened['terms']> & {
-      registryKeys?: KeysSource
-      registries?: readonly string[]
-    } = {},
-  ) =>
-    openTrust({
-      upstreams: [{ name: 'npm', roots, registryKeys, registries }],
-      terms: {
-        folder: kept,
-        network: true,
-        userAgent: 'test',
-        timeout: 1_000,
-        deadline: 2_500,
-        now: () => new Date(),
-        ...terms,
-      },
-      observer: {
-        onTrust: change => changes.push(change),
-        onRefresh: (name, outcome, message) =>
-          told.push(`${name} ${outcome}${message === undefined ? '' : `: ${message}`}`),
-      },
-    })
-  const refused = async (...args: Parameters<typeof open>): Promise<string> => {
-    try {
-      await open(...args)
-    } catch (error) {
-      t.ok(error instanceof AttestryError && error.code === 'ETRUST', String(error))
-      return String(error)
-    }
-    t.fail('it was taken')
-    return ''
-  }
-  return { repository, folder, kept, source, open, refused, changes, told }
-}
-
-type Room = Awaited<ReturnType<typeof openTrust>>
-const inForce = (room: Room) => JSON.stringify(room.materialOf('npm').roots[0])
-const failureOf = (room: Room) => room.status().sources[0]?.failure
+const lab = (t: Test, first: PublishOptions = {}) =>
+  openLab(t, { targets: target(rootA), ...first })
 
 t.test('a mirror with its own root', async t => {
   const { repository, kept, open, changes } = await lab(t)
@@ -403,76 +337,6 @@ t.test('its end is told early', async t => {
   repository.publish({ expires: { timestamp: inDays(3), root: inDays(400) } })
   await room.renew()
   t.strictSame(room.status().warnings, [])
-})
-
-t.test('registry keys', async t => {
-  const [key, next] = [newKey(), newKey()]
-  const { host } = new URL(npmRegistry)
-  const npmKeys = { [`${host}/keys.json`]: JSON.stringify(keysTarget([key])) }
-  const { repository, source, open, refused } = await lab(t, {
-    targets: { ...target(rootA), ...npmKeys },
-  })
-  const ids = (room: Room) => room.materialOf('npm').registryKeys.map(({ keyId }) => keyId)
-  const room = await open(undefined, { registryKeys: { kind: 'tuf' } })
-  t.strictSame(ids(room), [key.keyId, key.keyId])
-  t.equal(room.materialOf('npm').registryKeys[0]?.registry, npmRegistry)
-
-  t.test('are rotated', async t => {
-    const both = { [`${host}/keys.json`]: JSON.stringify(keysTarget([next])) }
-    repository.publish({ targets: { ...target(rootA), ...both } })
-    await room.renew()
-    t.strictSame(ids(room), [next.keyId, next.keyId])
-  })
-  t.test("an upstream's own come before npm's", async t => {
-    const own = { 'npm.acme.example/npm/keys.json': JSON.stringify(keysTarget([key])) }
-    repository.publish({ targets: { ...target(rootA), ...npmKeys, ...own } })
-    const registries = ['https://npm.acme.example/npm/', npmRegistry]
-    await room.renew()
-    const acme = await open(undefined, { registryKeys: { kind: 'tuf' }, registries })
-    await acme.renew()
-    t.equal(acme.materialOf('npm').registryKeys[0]?.registry, 'https://npm.acme.example/npm/')
-  })
-  t.test('that cannot be read leave those that were', async t => {
-    const before = ids(room)
-    repository.publish({ targets: { ...target(rootA), [`${host}/keys.json`]: '{"keys":[]}' } })
-    await room.renew()
-    t.strictSame(ids(room), before)
-    t.match(failureOf(room), { refused: true, message: /"keys" is empty/ })
-    t.strictSame(ids(await open(undefined, { registryKeys: { kind: 'tuf' } })), before)
-  })
-  t.test('that are gone', async t => {
-    repository.publish({ targets: target(rootA) })
-    t.match(
-      await (await lab(t)).refused(undefined, { registryKeys: { kind: 'tuf' } }),
-      /no TUF/,
-    )
-    const auto = await open(undefined, { registryKeys: { kind: 'auto' } })
-    await auto.renew()
-    t.equal(auto.status().upstreams[0]?.keysFrom, 'registry keys (as shipped in @sigstore/tuf)')
-  })
-  t.test("those that sigstore's repository has given up are not brought back", async t => {
-    const gone = (repository: 'public-good' | 'other'): OpenRootSource => ({
-      scope: {},
-      document: () => ({}),
-      target: () => undefined,
-      repository,
-      remote: true,
-      renew: async () => undefined,
-      settled: async () => false,
-      status: () => room.status().sources[0] as SourceStatus,
-    })
-    const from = (repository: 'public-good' | 'other') =>
-      registryKeysOf({ kind: 'auto' }, [gone(repository)], [npmRegistry])
-    t.strictSame((await from('public-good')).keys, [])
-    t.ok((await from('other')).keys.length > 0)
-  })
-  t.test('a root that is tied to issuers gives none', async t => {
-    repository.publish({ targets: { ...target(rootA), ...npmKeys } })
-    await room.renew()
-    t.strictSame(ids(await open(undefined, { registryKeys: { kind: 'tuf' } })), ids(room))
-    const tied = { ...source, issuers: ['https://gitlab.com'] } as RootSource
-    t.match(await refused([tied], { registryKeys: { kind: 'tuf' } }), /no TUF repository/)
-  })
 })
 
 t.test('public-good without the network', async t => {
