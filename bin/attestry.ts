@@ -18,12 +18,15 @@ const run = async () => {
   // where the folder cannot be written it is done without
   module.enableCompileCache(cacheFolder())
   const { main } = await import('../lib/cli/main.ts')
+  const { terminalAsk } = await import('../lib/cli/ask.ts')
   const { stdout, stderr, env } = process
+  const ask = terminalAsk(process)
   process.exitCode = await main(process.argv.slice(2), {
     stdout,
     stderr,
     env,
     cwd: process.cwd(),
+    ...(ask && { ask }),
   })
 }
 

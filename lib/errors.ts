@@ -101,6 +101,10 @@ export const errorTable = {
     status: 502,
     todo: 'Check the address of the signing service named and that it is up; nothing was signed.',
   },
+  EVOUCH: {
+    status: 400,
+    todo: 'Nothing was kept: correct what the message names, and see docs/commands/vouch.md.',
+  },
   ELOCKFILE: {
     status: 400,
     todo: 'Correct the lockfile at the place named, or have its client write it anew.',

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { openRegistrySigner, type RegistrySigner } from './attest/registry-signer.ts'
+import { keyReader } from './config/key-file.ts'
 import type { Settings, UpstreamSettings } from './config/settings.ts'
 import { readTextFile } from './config/text-file.ts'
 import { AttestryError } from './errors.ts'
@@ -82,6 +83,7 @@ export const loadPolicies = async (
       parsePolicy(await read(file), {
         file,
         name: basename(file),
+        readKey: keyReader(file),
         ...(upstreams && { upstreams }),
       }),
     ),

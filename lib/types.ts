@@ -97,7 +97,14 @@ export type Identity = {
   readonly tokenSubject?: string
 }
 
-export type RegistrySignature = { readonly keyId: string }
+export type RegistrySignature = {
+  readonly keyId: string
+  /**
+   * Of every key that signed, as `SHA256:` and the digest of its SubjectPublicKeyInfo; `keyId` is
+   * only what its owner calls it.
+   */
+  readonly fingerprints?: readonly string[]
+}
 
 export type PublishAttestation = {
   readonly keyId: string
@@ -113,6 +120,28 @@ export type Provenance = {
   readonly signedAt?: SigningTime
 }
 
+/**
+ * Somebody's word over exactly these bytes of a package that is not theirs. Who signed is proven;
+ * everything under `said` is what they wrote.
+ */
+export type Vouch = {
+  /** sha256 of the statement that was signed: what a revocation names. */
+  readonly id: string
+  readonly signer:
+    | { readonly kind: 'certificate'; readonly identity: Identity }
+    /** `SHA256:` and the digest of the public key, base64 without padding. */
+    | { readonly kind: 'key'; readonly keyId: string }
+  readonly said: {
+    readonly reason: string
+    readonly by?: string
+    readonly at: string
+    readonly until?: string
+  }
+  /** Absent where a key signed and neither log nor timestamp tells. */
+  readonly signedAt?: SigningTime
+  readonly revoked?: { readonly reason: string; readonly at: string }
+}
+
 /** The package.json inside the tarball agrees with the packument's manifest. */
 export type ManifestAgreement = { readonly compared: readonly string[] }
 
@@ -126,6 +155,8 @@ export type Evidence = {
   /** Present once the bytes were here. */
   readonly bytes?: Fact<{ readonly size: number }>
   readonly manifest?: Fact<ManifestAgreement>
+  /** One for each that is kept for this name and version, whoever signed it. */
+  readonly vouches?: readonly Fact<Vouch>[]
   /** Digest of the trust material these facts were judged under. */
   readonly trust: string
 }
@@ -175,6 +206,9 @@ export type Release = {
 export type ReasonCode =
   | 'UNSIGNED'
   | 'NO_PROVENANCE'
+  | 'NO_VOUCH'
+  | 'VOUCH_EXPIRED'
+  | 'VOUCH_REVOKED'
   | InvalidCode
   | 'IDENTITY_MISMATCH'
   | 'DOWNGRADED'

@@ -3,14 +3,9 @@
  * Rekor take. Read from PEM: PKCS#8 (plain, or encrypted with a passphrase), SEC1, and the
  * encrypted format that `cosign generate-key-pair` writes.
  */
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  sign,
-  type KeyObject,
-} from 'node:crypto'
+import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto'
 import { AttestryError, messageOf } from '../errors.ts'
+import { keyIdOf } from '../key-id.ts'
 import { openCosignKey } from './cosign-key.ts'
 
 export type SigningKey = {
@@ -32,9 +27,6 @@ export type KeyFile = {
   /** Asked only where the key is encrypted. */
   readonly passphrase?: () => Promise<string | undefined>
 }
-
-export const keyIdOf = (spki: Uint8Array): string =>
-  `SHA256:${createHash('sha256').update(spki).digest('base64').replace(/=+$/, '')}`
 
 export const signingKeyOf = (privateKey: KeyObject): SigningKey => {
   const publicKey = createPublicKey(privateKey)

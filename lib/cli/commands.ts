@@ -35,6 +35,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Check policy files, compare them and test them, before they are in force.',
     load: async () => (await import('./policy.ts')).policy,
   },
+  vouch: {
+    summary: 'Sign that a version nobody signed may be used; list and revoke what was signed.',
+    load: async () => (await import('./vouch.ts')).vouch,
+  },
   npmrc: {
     summary: 'Print the lines that make a package manager ask Attestry.',
     load: async () => (await import('./npmrc.ts')).npmrc,

@@ -5,9 +5,11 @@
  * cannot be judged by is refused, and what was in force stays.
  */
 import { basename } from 'node:path'
+import { keyReader } from '../config/key-file.ts'
 import { readTextFile } from '../config/text-file.ts'
 import { isAttestryError, AttestryError, messageOf } from '../errors.ts'
 import { policyDigest } from '../policy/digest.ts'
+import { keyFilesOf } from '../policy/key.ts'
 import { parsePolicy } from '../policy/parse.ts'
 import type { Policy } from '../policy/policy.ts'
 
@@ -44,11 +46,28 @@ export type Reload = {
 }
 
 /** What a file holds, or why nobody can read it. */
-type Reading = { readonly text: string } | { readonly error: AttestryError }
+type Reading =
+  | {
+      readonly text: string
+      /** Of the key files that what is in force names: what they hold, or why they cannot be read. */
+      readonly keys: readonly string[]
+    }
+  | { readonly error: AttestryError }
 
-const readingOf = async (file: string): Promise<Reading> => {
+const keysOf = (file: string, policy: Policy | undefined): readonly string[] => {
+  const read = keyReader(file)
+  return (policy ? keyFilesOf(policy) : []).map(path => {
+    try {
+      return read(path)
+    } catch (error) {
+      return messageOf(error)
+    }
+  })
+}
+
+const readingOf = async (file: string, policy: Policy | undefined): Promise<Reading> => {
   try {
-    return { text: await readTextFile(file, 'EPOLICY') }
+    return { text: await readTextFile(file, 'EPOLICY'), keys: keysOf(file, policy) }
   } catch (error) {
     return {
       error: isAttestryError(error) ? error : new AttestryError('EPOLICY', messageOf(error)),
@@ -61,7 +80,7 @@ const sameReadings = (a: readonly Reading[] | undefined, b: readonly Reading[]):
   a.every((one, i) => {
     const other = b[i]
     return other !== undefined && 'text' in one && 'text' in other
-      ? one.text === other.text
+      ? one.text === other.text && one.keys.join('\0') === other.keys.join('\0')
       : 'error' in one && other !== undefined && 'error' in other
         ? one.error.message === other.error.message
         : false
@@ -86,7 +105,8 @@ const policiesOf = (
     const file = files[i] ?? ''
     try {
       if ('error' in reading) throw reading.error
-      return [parsePolicy(reading.text, { file, name: basename(file), upstreams })]
+      const readKey = keyReader(file)
+      return [parsePolicy(reading.text, { file, name: basename(file), upstreams, readKey })]
     } catch (error) {
       errors.push(
         isAttestryError(error)
@@ -136,7 +156,12 @@ export const openReload = (options: ReloadOptions): Reload => {
       })
       adopt(next, texts)
       policies = next
-      inForce = readings
+      // it may name other key files than what was in force
+      inForce = readings.map((reading, i) =>
+        'text' in reading ? { ...reading, keys: keysOf(files[i] ?? '', next[i]) } : reading,
+      )
+      settled = inForce
+      last = inForce
       refused = false
     } catch (error) {
       refused = true
@@ -149,7 +174,7 @@ export const openReload = (options: ReloadOptions): Reload => {
     return 'adopted'
   }
 
-  const read = () => Promise.all(files.map(readingOf))
+  const read = () => Promise.all(files.map((file, i) => readingOf(file, policies[i])))
 
   const look = async (): Promise<void> => {
     const readings = await read()

@@ -5,7 +5,7 @@ import type { Io, Run } from './io.ts'
 import { packageSpec } from './package-spec.ts'
 import { openSession, sessionJack, type SessionValues } from './session.ts'
 import { lookOf } from './why/look.ts'
-import { askServer, type Explained } from './why/remote.ts'
+import { askWhy, type Explained } from './why/remote.ts'
 import { whyText } from './why/report.ts'
 
 const options = () =>
@@ -63,7 +63,7 @@ export const why: Run = async (args, io) => {
   let explained: Explained
   try {
     explained =
-      server === undefined ? await explainHere(values, io, id) : await askServer(server, id)
+      server === undefined ? await explainHere(values, io, id) : await askWhy(server, id)
   } finally {
     // the whole line goes
     if (waiting) io.stderr.write('\r\u001b[2K')

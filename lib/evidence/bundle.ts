@@ -26,6 +26,9 @@ export type KeyFinder = KeyFinderFunc
 /** What was signed, as the library verifies it. */
 export type SignatureContent = SignedEntity['signature']
 
+/** What the bundle signs, where it is not in it. */
+export type Signed = { readonly artifact?: Uint8Array; readonly content?: SignatureContent }
+
 export type BundleVerifier = {
   /** One for each trusted root. */
   readonly verifiers: readonly EntityVerifier[]
@@ -59,6 +62,17 @@ const mostParts = 8
 const unverified = (detail: string, found?: string): never =>
   refuse('INVALID_ATTESTATION', detail, { npmCode: 'EATTESTATIONVERIFY', found })
 
+export type VerifierOptions = {
+  readonly remember?: boolean
+  /** Whom each root may speak for; one for each, or none. */
+  readonly scopes?: readonly RootScope[]
+  /**
+   * Takes bundles that neither a log nor a timestamp authority speaks for; what speaks must still
+   * verify. For keys that hold at any time, and for nothing that has a certificate.
+   */
+  readonly timeless?: boolean
+}
+
 /**
  * `findKey` answers for bundles signed with a key; it gets the bundle's key hint and may throw.
  * The library counts zero timestamps as enough when only its deprecated `tsaThreshold` is given,
@@ -67,17 +81,15 @@ const unverified = (detail: string, found?: string): never =>
 export const openBundleVerifier = (
   roots: readonly object[],
   findKey: KeyFinder,
-  {
-    remember = true,
-    scopes = [],
-  }: { readonly remember?: boolean; readonly scopes?: readonly RootScope[] } = {},
+  { remember = true, scopes = [], timeless = false }: VerifierOptions = {},
 ): BundleVerifier => {
+  const witnesses = timeless ? 0 : 1
   const verifiers = roots.map(root => {
     const material = toTrustMaterial(TrustedRoot.fromJSON(root), findKey)
     const verifier = new Verifier(remember ? rememberTrusted(material) : material, {
-      tlogThreshold: 1,
+      tlogThreshold: witnesses,
       ctlogThreshold: 1,
-      timestampThreshold: 1,
+      timestampThreshold: witnesses,
     })
     return withLogTimes(verifier, material.tlogs)
   })
@@ -167,13 +179,21 @@ const withoutStacks = <T>(work: () => T): T => {
  * DSSE envelopes. Throws a finding, or whatever the libraries throw.
  */
 export const verifyBundle = (
+  verifier: BundleVerifier,
+  bundle: Bundle,
+  over: Signed = {},
+): VerifiedBundle => {
+  const { signedAt, certificate } = verifyTimeless(verifier, bundle, over)
+  if (signedAt === undefined) return unverified('Nobody tells when the bundle was signed.')
+  return { signedAt, ...(certificate && { certificate }) }
+}
+
+/** The same, where a verifier that is `timeless` may take what nobody tells the time of. */
+export const verifyTimeless = (
   { verifiers, scopes, remember }: BundleVerifier,
   bundle: Bundle,
-  {
-    artifact,
-    content,
-  }: { readonly artifact?: Uint8Array; readonly content?: SignatureContent } = {},
-): VerifiedBundle => {
+  { artifact, content }: Signed = {},
+): Omit<VerifiedBundle, 'signedAt'> & Partial<VerifiedBundle> => {
   const needs = bundle.content.$case === 'messageSignature'
   if (needs && artifact === undefined && content === undefined)
     unverified('The bundle signs a file that is not here.')
@@ -188,8 +208,9 @@ export const verifyBundle = (
       verifier.verify(entity)
       checkScope(scopes[i] ?? {}, certificate)
       const signedAt = timesOf(entity).toSorted((a, b) => (a.time < b.time ? -1 : 1))[0]
-      if (signedAt === undefined) return unverified('Nobody tells when the bundle was signed.')
-      return { signedAt, ...(certificate === undefined ? {} : { certificate }) }
+      if (signedAt === undefined && certificate !== undefined)
+        return unverified('Nobody tells when the bundle was signed.')
+      return { ...(signedAt && { signedAt }), ...(certificate && { certificate }) }
     } catch (error) {
       if (worst === undefined || depthOf(error) > depthOf(worst)) worst = error
     }

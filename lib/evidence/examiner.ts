@@ -8,7 +8,9 @@ import type {
   PackageId,
   Sighting,
   VersionClaims,
+  Vouch,
 } from '../types.ts'
+import type { VouchRequest } from './vouch.ts'
 
 /** What was found when the attestations were asked for. */
 export type AttestationsFound =
@@ -33,6 +35,11 @@ export interface Examiner {
   readonly trust: string
   /** Never rejects for anything found in the input: whatever throws while verifying is `invalid`. */
   examine(request: ExamineRequest): Promise<Evidence>
+  /**
+   * One fact for each vouch, in their order. Never rejects: what throws while verifying is
+   * `invalid`, a worker that could not answer is `unavailable`.
+   */
+  vouches(request: VouchRequest): Promise<readonly Fact<Vouch>[]>
   /**
    * Compares the package.json inside a tarball with the version's manifest as the packument gave
    * it. Reads the stream to its end, or destroys it. Never rejects: a tarball that cannot be read

@@ -1,5 +1,6 @@
 /** A registry's signing keys, ready for use: by id, by what they may be used for, and when. */
 import { createPublicKey, type KeyObject } from 'node:crypto'
+import { keyIdOf } from '../key-id.ts'
 import type { RegistryKey } from '../types.ts'
 import { refuse } from './finding.ts'
 
@@ -8,6 +9,8 @@ export type KeyUsage = RegistryKey['usage']
 export type KeyringKey = {
   readonly keyId: string
   readonly publicKey: KeyObject
+  /** Of its bytes, whatever its owner calls it. */
+  readonly fingerprint: string
   /** URL of its registry, where known. */
   readonly registry: string | undefined
   /** More than one when the list has the key several times. Milliseconds; until is exclusive. */
@@ -38,7 +41,8 @@ export const openKeyring = (keys: readonly RegistryKey[]): Keyring => {
       type: 'spki',
     })
     const periods = [...(ring.get(keyId)?.periods ?? []), period]
-    ring.set(keyId, { keyId, publicKey, registry, periods })
+    const fingerprint = keyIdOf(publicKey.export({ format: 'der', type: 'spki' }))
+    ring.set(keyId, { keyId, publicKey, fingerprint, registry, periods })
   }
   return {
     has: usage => rings.has(usage),

@@ -45,6 +45,7 @@ export const openLiveExaminer = async (
       return current.trust
     },
     examine: request => using(examiner => examiner.examine(request)),
+    vouches: request => using(examiner => examiner.vouches(request)),
     inspect: (tarball, claimed) => using(examiner => examiner.inspect(tarball, claimed)),
     replace: async next => {
       if (next.digest === current.trust) return

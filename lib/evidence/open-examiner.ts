@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os'
 import { extname } from 'node:path'
 import { AttestryError, messageOf } from '../errors.ts'
-import type { Evidence, Fact, TrustMaterial } from '../types.ts'
+import type { Evidence, Fact, TrustMaterial, Vouch } from '../types.ts'
 import type { Examiner, ExamineRequest } from './examiner.ts'
 import { tarballLimits, type TarballLimits } from './manifest.ts'
 import { openPool } from './pool.ts'
@@ -85,6 +85,14 @@ export const openExaminer = async (options: ExaminerOptions): Promise<Examiner> 
   return {
     trust: trust.digest,
     examine,
+    vouches: async request => {
+      if (request.vouches.length === 0) return []
+      try {
+        return (await pool.call('vouches', request, [])) as readonly Fact<Vouch>[]
+      } catch (error) {
+        return request.vouches.map(() => unavailable(error))
+      }
+    },
     inspect: async (tarball, claimed) => {
       try {
         return (await pool.stream('inspect', claimed, tarball)) as Awaited<

@@ -67,8 +67,10 @@ export const verifyRegistrySignature = (
       found: `${claims.signatures.length}`,
     })
   const message = Buffer.from(`${id.name}@${id.version}:${integrity}`)
+  const fingerprints: string[] = []
   for (const { keyid, sig } of claims.signatures) {
     const key = keyring.find(keyid, 'npm:signatures', code)
+    fingerprints.push(key.fingerprint)
     checkTimes(key, request, logged, now)
     if (!verify('sha256', message, key.publicKey, Buffer.from(sig, 'base64')))
       refuse(
@@ -81,5 +83,5 @@ export const verifyRegistrySignature = (
         },
       )
   }
-  return { state: 'verified', keyId: first.keyid }
+  return { state: 'verified', keyId: first.keyid, fingerprints }
 }

@@ -1,4 +1,5 @@
 /** Everything that verifying needs and that is made once per trust material. */
+import { createPublicKey } from 'node:crypto'
 import type { TrustMaterial } from '../types.ts'
 import { openBundleVerifier, type BundleVerifier, type KeyFinder } from './bundle.ts'
 import { checkKeyTime, openKeyring, type Keyring } from './keyring.ts'
@@ -7,6 +8,8 @@ export type Verification = {
   /** Digest of the trust material. */
   readonly trust: string
   readonly verifiers: BundleVerifier
+  /** For bundles that this key signed (SubjectPublicKeyInfo, DER), at whatever time. */
+  readonly verifierFor: (spki: Uint8Array) => BundleVerifier
   readonly keyring: Keyring
   /** URLs that publish attestations may name, for keys that do not say whose they are. */
   readonly registries: readonly string[] | undefined
@@ -35,5 +38,11 @@ export const openVerification = (
     ...options,
     ...(trust.scopes && { scopes: trust.scopes }),
   })
-  return { trust: trust.digest, verifiers, keyring, registries }
+  // roots tied to issuers say nothing of keys: here they give logs and timestamps only
+  const verifierFor = (spki: Uint8Array): BundleVerifier => {
+    const publicKey = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+    const find: KeyFinder = () => ({ publicKey, validFor: () => true })
+    return openBundleVerifier(trust.roots, find, { ...options, timeless: true })
+  }
+  return { trust: trust.digest, verifiers, verifierFor, keyring, registries }
 }

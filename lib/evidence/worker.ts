@@ -6,6 +6,7 @@ import type { ExamineRequest } from './examiner.ts'
 import { inspectTarball, type TarballLimits } from './manifest.ts'
 import { serve } from './pool-messages.ts'
 import { openVerification } from './verification.ts'
+import { verifyVouches, type VouchRequest } from './vouch.ts'
 
 export type WorkerData = {
   readonly trust: TrustMaterial
@@ -19,7 +20,10 @@ const { trust, registries, limits } = workerData as WorkerData
 const verification = openVerification(trust, registries)
 
 serve(parentPort, {
-  calls: { examine: (request: ExamineRequest) => examineWith(verification, request) },
+  calls: {
+    examine: (request: ExamineRequest) => examineWith(verification, request),
+    vouches: (request: VouchRequest) => verifyVouches(verification, request),
+  },
   streams: {
     inspect: (claimed: Readonly<Record<string, unknown>>, tarball) =>
       inspectTarball(tarball, claimed, limits),

@@ -34,6 +34,8 @@ import type { SignVersion } from './sign-version.ts'
 import type { SignatureWatch } from './signature-watch.ts'
 import { openTimelines } from './timeline.ts'
 import { openViews } from './views.ts'
+import type { VouchBook } from './vouch-book.ts'
+import type { Vouching } from './vouching.ts'
 
 /** What all faces of a gate have in common. */
 export type Shared = {
@@ -41,6 +43,8 @@ export type Shared = {
   readonly alone: Alone
   readonly packages: Packages
   readonly book: EvidenceBook
+  readonly vouchBook: VouchBook
+  readonly vouching: Vouching
   readonly documents: Documents
   readonly epochs: Epochs
   readonly signatures: SignatureWatch
@@ -83,6 +87,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
   const judges = openJudges({
     policies,
     book,
+    vouches: shared.vouchBook,
     trustOf: upstream => examinerFor(upstream).trust,
     now,
   })
@@ -222,6 +227,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     pass: passThrough.pass,
     search: shared.search,
     sign: shared.sign,
+    vouching: shared.vouching,
     advisories: openAdvisories({ routing, findings, limits }),
   }
 }

@@ -4,12 +4,14 @@ import type { Documents } from './documents.ts'
 import type { Epochs } from './epochs.ts'
 import type { EvidenceBook } from './evidence-book.ts'
 import type { Packages } from './packages.ts'
+import type { VouchBook } from './vouch-book.ts'
 
 export type FollowChangesOptions = {
   readonly changes: Changes
   readonly packages: Packages
   readonly book: EvidenceBook
   readonly documents: Documents
+  readonly vouches: VouchBook
   readonly epochs: Epochs
   readonly onError: (error: unknown) => void
 }
@@ -22,12 +24,13 @@ const splitAt = (key: string, mark: string): readonly [string, string] => {
 
 /** Until the returned function is called. */
 export const followChanges = (options: FollowChangesOptions): (() => void) => {
-  const { changes, packages, book, documents, epochs, onError } = options
+  const { changes, packages, book, documents, vouches, epochs, onError } = options
   return changes.subscribe(news => {
     if (news === 'resync') {
       packages.reset()
       book.reset()
       documents.reset()
+      vouches.reset()
       epochs.bumpAll()
       return
     }
@@ -50,6 +53,10 @@ export const followChanges = (options: FollowChangesOptions): (() => void) => {
         book.changed({ name, version }).catch(onError)
         return
       }
+      case 'vouch':
+        vouches.changed(key)
+        epochs.bump(key)
+        return
       default:
     }
   })

@@ -44,6 +44,7 @@ import { openSignVersion, type SignVersion } from './sign-version.ts'
 import { openSignatureWatch } from './signature-watch.ts'
 import type { Timeline } from './timeline.ts'
 import type { ServedPackument } from './views.ts'
+import { openVouches, type Vouching } from './vouches.ts'
 
 export type Client = AuditEntry['client']
 
@@ -158,6 +159,8 @@ export type Gate = {
   readonly search: Search
   /** Has a version that is there signed with our registry keys. Throws ESIGNING where it must not be. */
   readonly sign: SignVersion
+  /** Takes vouches, verified first, and takes them back. */
+  readonly vouching: Vouching
   /** What upstreams and our own judgement have against these versions; never fails for an upstream. */
   readonly advisories: (asked: Inventory, sender: Sender) => Promise<Advisories>
   /**
@@ -193,20 +196,16 @@ export const openGate = (options: GateOptions): Gate => {
     now,
     ...(observer.onSigned && { onSigned: observer.onSigned }),
   })
-  const upstreams = new Map(
-    [...options.upstreams].map(([name, upstream]) => [
-      name,
-      signers.has(name)
-        ? signedUpstream(upstream, { signatures: registrySignatures, reservedFor, onUnsigned })
-        : upstream,
-    ]),
-  )
+  const signing = { signatures: registrySignatures, reservedFor, onUnsigned }
+  const upstreams = new Map<string, Upstream>()
+  for (const [name, upstream] of options.upstreams)
+    upstreams.set(name, signers.has(name) ? signedUpstream(upstream, signing) : upstream)
   const routing: Routing = openRouting({ upstreams, terms, policies: layers.all })
   const { upstreamFor } = routing
 
   const examinerFor = (upstream: string): Examiner => {
-    const examiner = examiners.get(routing.evidenceOf(upstream))
-    if (examiner) return examiner
+    const found = examiners.get(routing.evidenceOf(upstream))
+    if (found) return found
     throw new AttestryError('ECONFIG', `The upstream ${upstream} is not configured any more.`)
   }
 
@@ -253,6 +252,7 @@ export const openGate = (options: GateOptions): Gate => {
     onChange: epochs.bump,
     ...(observer.onExamined && { onExamined: observer.onExamined }),
   })
+  const vouches = openVouches({ store, examinerFor, upstreamFor, epochs, now })
   /** After a write: what is fetched from now on is what the upstream has since. */
   const onChange = (name: string) => {
     packages.expire(name)
@@ -291,6 +291,7 @@ export const openGate = (options: GateOptions): Gate => {
     alone,
     packages,
     book,
+    ...vouches,
     documents,
     epochs,
     signatures,
@@ -311,6 +312,7 @@ export const openGate = (options: GateOptions): Gate => {
     packages,
     book,
     documents,
+    vouches: vouches.vouchBook,
     epochs,
     onError: error => observer.onError?.('changes', error),
   })

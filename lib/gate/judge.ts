@@ -11,6 +11,7 @@ import { claimedEvidence, standingFacts, type EvidenceRecord } from './evidence-
 import { openPace } from './pace.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
 import { splitViewFact } from './split-view.ts'
+import type { VouchBook } from './vouch-book.ts'
 
 /** Predecessors looked up at most for one verdict; the nearest come first. */
 const PREDECESSORS = 3
@@ -19,6 +20,7 @@ export type JudgesOptions = {
   /** Those in force now. */
   readonly policies: () => readonly Policy[]
   readonly book: EvidenceBook
+  readonly vouches: VouchBook
   /** Digest of the trust material that counts for an upstream. */
   readonly trustOf: (upstream: string) => string
   readonly now: () => Date
@@ -61,7 +63,14 @@ const historyOf = (
     releaseOf(index, claims, known.get(claims.version)),
   )
 
-export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
+export const openJudges = ({ policies, book, vouches, trustOf, now }: JudgesOptions) => {
+  /** What was vouched for is no fact of the upstream's, and is kept beside them. */
+  const withVouches = async (index: PackageIndex, evidence: Evidence): Promise<Evidence> => {
+    const { package: id, integrity } = evidence
+    const found = await vouches.of({ package: id, integrity, upstream: index.upstream })
+    return found ? { ...evidence, vouches: found } : evidence
+  }
+
   const inputFor = (
     index: PackageIndex,
     claims: VersionClaims,
@@ -93,7 +102,12 @@ export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
         )
 
   const input = async (index: PackageIndex, claims: VersionClaims, evidence: Evidence) =>
-    inputFor(index, claims, evidence, historyOf(index, await book.known(index)))
+    inputFor(
+      index,
+      claims,
+      await withVouches(index, evidence),
+      historyOf(index, await book.known(index)),
+    )
 
   /** Learns who published the releases that continuity compares this one with. */
   const withPredecessors = async (
@@ -129,17 +143,22 @@ export const openJudges = ({ policies, book, trustOf, now }: JudgesOptions) => {
     standingEvidence: async (index: PackageIndex, claims: VersionClaims): Promise<Evidence> =>
       standingEvidence(index, claims, (await book.known(index)).get(claims.version)),
 
-    /** Judges every version by claims and remembered facts; makes no request and no cryptography. */
+    /**
+     * Judges every version by claims and remembered facts; makes no request, and no cryptography
+     * but over vouches that nobody looked at yet.
+     */
     standing: async (index: PackageIndex): Promise<Standing> => {
       const known = await book.known(index)
       const history = historyOf(index, known)
       const at = now()
       const layers = policies()
+      const vouched = await vouches.any(index.name)
       const breathe = openPace()
       const refused = new Map<string, Verdict>()
       let changesAt = Number.POSITIVE_INFINITY
       for (const claims of index.versions.values()) {
-        const evidence = standingEvidence(index, claims, known.get(claims.version))
+        const standing = standingEvidence(index, claims, known.get(claims.version))
+        const evidence = vouched ? await withVouches(index, standing) : standing
         const verdict = judge(layers, inputFor(index, claims, evidence, history), at)
         if (verdict.decision === 'refuse') refused.set(claims.version, verdict)
         if (verdict.changesAt) changesAt = Math.min(changesAt, Date.parse(verdict.changesAt))

@@ -15,6 +15,7 @@ import { sendDistTags, sendManifest, sendPackument } from './send-packument.ts'
 import { senderOf, sendPassed } from './send-passed.ts'
 import { sendTarball } from './send-tarball.ts'
 import { sendAnswer, sendJson } from './send.ts'
+import { takeRevocation, takeVouch } from './take-vouch.ts'
 import { sendWhy } from './why.ts'
 
 export type RequestRecord = {
@@ -49,7 +50,7 @@ const KEPT = 'public, max-age=300'
 /** Routes that are passed on have their method in them. */
 const takes = (route: Route, method: string): boolean => {
   if ('method' in route) return true
-  const posted = route.kind === 'advisories' || route.kind === 'audits'
+  const posted = ['advisories', 'audits', 'vouch', 'revocation'].includes(route.kind)
   return posted ? method === 'POST' : method === 'GET' || method === 'HEAD'
 }
 
@@ -139,6 +140,10 @@ export const openApp = (options: AppOptions): Koa => {
         ctx.set('content-type', type)
         return
       }
+      case 'vouch':
+        return takeVouch(ctx, gate)
+      case 'revocation':
+        return takeRevocation(ctx, gate)
       case 'index':
         return sendJson(ctx, 200, { attestry: version, policy: gate.policyDigest })
       case 'unknown':

@@ -27,6 +27,8 @@ const OPEN = new Set(['live', 'ready'])
 
 /** For operators and those who watch for them; entries of the log say who asked from where. */
 const ADMIN = new Set(['metrics', 'log-checkpoint', 'log-tile', 'log-entries'])
+/** What only operators may do, and nobody where no admin token is set. */
+const CHANGES = new Set(['vouch', 'revocation'])
 
 /** Takes the credential off the request, also where node keeps the headers as they came. */
 const strip = ({ req }: Context) => {
@@ -61,10 +63,13 @@ export const openEntrance = (options: EntranceOptions) => {
   }
 
   const identify = async (ctx: Context, kind: string): Promise<Caller> => {
-    if (!access || OPEN.has(kind)) return anonymous
+    if (!access || OPEN.has(kind)) {
+      if (CHANGES.has(kind)) throw new AttestryError('EUNAUTHORIZED', 'Nobody may change this.')
+      return anonymous
+    }
     const { authorization } = ctx.req.headers
-    if (ADMIN.has(kind)) {
-      access.checkAdmin(authorization, kind === 'log-entries')
+    if (ADMIN.has(kind) || CHANGES.has(kind)) {
+      access.checkAdmin(authorization, kind === 'log-entries' || CHANGES.has(kind))
       strip(ctx)
       return anonymous
     }

@@ -29,6 +29,9 @@ export type Route =
   | { readonly kind: 'log-checkpoint' }
   | { readonly kind: 'log-tile'; readonly tile: TilePath }
   | { readonly kind: 'log-entries'; readonly tile: TilePath }
+  /** Taking a vouch in, and back. */
+  | { readonly kind: 'vouch' }
+  | { readonly kind: 'revocation' }
   | { readonly kind: 'unknown' }
   | PassRoute
 
@@ -99,6 +102,8 @@ const postRoutes: Readonly<Record<string, Route>> = {
   '-/npm/v1/security/advisories/bulk': { kind: 'advisories' },
   '-/npm/v1/security/audits': { kind: 'audits' },
   '-/npm/v1/security/audits/quick': { kind: 'audits' },
+  '-/attestry/vouches': { kind: 'vouch' },
+  '-/attestry/vouches/revoke': { kind: 'revocation' },
 }
 
 /**

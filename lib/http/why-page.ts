@@ -21,6 +21,8 @@ const NAMES: Readonly<Record<string, string>> = {
   provenance: 'Provenance',
   manifest: 'Manifest in the tarball',
   bytes: 'Bytes',
+  vouch: 'Vouch',
+  signature: 'Signature',
   continuity: 'Continuity',
   minimumAge: 'Minimum age',
 }
@@ -57,7 +59,20 @@ const reasonsSection = ({ reasons }: Why): Html | undefined =>
           )}
         </table>`
 
-const suggestionSection = ({ lines, addTo, advice, decision, reasons }: Why) => {
+const vouchPart = ({ vouch, addTo }: Why): Html | undefined =>
+  vouch &&
+  html`<h3>Or: somebody vouches for it</h3>
+    <p>${vouch.advice}</p>
+    ${
+      vouch.lines === ''
+        ? undefined
+        : html`<p>Under <code>rules:</code> of ${addTo.join(', ')}, before the others:</p>
+            <pre>${vouch.lines}</pre>`
+    }
+    <pre>${vouch.command}</pre>`
+
+const suggestionSection = (why: Why) => {
+  const { lines, addTo, advice, decision, reasons } = why
   if (decision === 'allow' && reasons.length === 0) return undefined
   const shown =
     lines === ''
@@ -66,7 +81,7 @@ const suggestionSection = ({ lines, addTo, advice, decision, reasons }: Why) => 
           <pre>${lines}</pre>`
   return html`<h2>What would admit it</h2>
     <p>${advice}</p>
-    ${shown}`
+    ${shown} ${vouchPart(why)}`
 }
 
 const evidenceSection = ({ evidence }: Why): Html =>

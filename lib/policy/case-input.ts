@@ -8,6 +8,7 @@ import type {
   PackageId,
   Release,
 } from '../types.ts'
+import { vouchOf } from './case-vouch.ts'
 import type { CaseDocument, FactDocument, SignerDocument } from './case-schema.ts'
 
 type Path = readonly PropertyKey[]
@@ -125,7 +126,11 @@ export const inputOf = (said: CaseDocument, id: PackageId, desk: InputDesk): Jud
     package: id,
     integrity,
     registrySignature:
-      factOf(registry, { state: 'verified', keyId: 'case' }, 'INVALID_SIGNATURE') ?? absent,
+      factOf(
+        registry,
+        { state: 'verified', keyId: 'case', fingerprints: facts.signatureKeys ?? [] },
+        'INVALID_SIGNATURE',
+      ) ?? absent,
     publishAttestation:
       factOf(
         publish,
@@ -135,6 +140,9 @@ export const inputOf = (said: CaseDocument, id: PackageId, desk: InputDesk): Jud
     provenance,
     ...(manifest && { manifest }),
     ...(bytes && { bytes }),
+    ...(facts.vouches && {
+      vouches: facts.vouches.map((one, i) => vouchOf(one, [...inFacts('vouches'), i], desk)),
+    }),
     trust: 'case',
   }
   const publishedAt =

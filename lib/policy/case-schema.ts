@@ -36,6 +36,9 @@ const invalidCodes = [
 export const reasonCodes = [
   'UNSIGNED',
   'NO_PROVENANCE',
+  'NO_VOUCH',
+  'VOUCH_EXPIRED',
+  'VOUCH_REVOKED',
   ...invalidCodes,
   'IDENTITY_MISMATCH',
   'DOWNGRADED',
@@ -71,6 +74,18 @@ const signed = z.union([text('the name of a signer or a state'), signerSchema], 
   error: 'wanted the name of a signer, its fields, absent, invalid or unavailable',
 })
 
+const vouch = z.strictObject({
+  by: z
+    .union([text('the name of a signer'), signerSchema], {
+      error: 'wanted the name of a signer, its fields, or the name of a key as in SHA256:…',
+    })
+    .describe('Who signed it: a signer, or the name of a key as in SHA256:…'),
+  state: choice('verified', 'invalid', 'unavailable').optional().describe('Default verified.'),
+  until: time.optional().describe('When it ends. Default never.'),
+  signed: time.optional().describe('When it was signed, by the word of a log.'),
+  revoked: z.boolean({ error: 'wanted true or false' }).optional().describe('Default false.'),
+})
+
 const facts = z
   .strictObject({
     registrySignature: fact("The registry's signature. Default verified."),
@@ -87,6 +102,11 @@ const facts = z
     manifest: fact(
       'package.json in the tarball against the packument. Default: not looked at.',
     ),
+    signatureKeys: z
+      .array(text('the name of a key as in SHA256:…'))
+      .optional()
+      .describe('The keys that made the registry signature, as in SHA256:… Default none.'),
+    vouches: z.array(vouch).optional().describe('Vouches for this version. Default none.'),
     bytes: fact('The tarball against its integrity. Default: not looked at.'),
     signed: time
       .optional()
@@ -168,3 +188,4 @@ export type CasesDocument = z.output<typeof casesSchema>
 export type CaseDocument = z.output<typeof caseSchema>
 export type SignerDocument = z.output<typeof signerSchema>
 export type FactDocument = NonNullable<NonNullable<CaseDocument['facts']>['manifest']>
+export type VouchDocument = z.output<typeof vouch>

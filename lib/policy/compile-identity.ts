@@ -1,8 +1,15 @@
 /** An identity as written → the pattern that is compared. */
 import type { Finding } from '../config/document.ts'
 import { checkIdentity } from './identity-check.ts'
+import { endWanted, parseEnd, parseStart } from './duration.ts'
 import { issuerKind, sshRerun } from './issuers.ts'
-import { identityFields, type IdentityPattern } from './policy.ts'
+import { readKey } from './key.ts'
+import {
+  identityFields,
+  type IdentityPattern,
+  type KeyPattern,
+  type ReadKey,
+} from './policy.ts'
 import { expandPreset, presetOf, type Expanded } from './preset.ts'
 import type { IdentityDocument } from './schema.ts'
 
@@ -12,6 +19,35 @@ export type Desk = {
   readonly name: string
   readonly lineOf: (path: readonly PropertyKey[]) => number
   readonly complain: (finding: Finding) => void
+  readonly readKey?: ReadKey
+}
+
+const compileKey = (
+  { key = '', validFrom, validUntil }: IdentityDocument,
+  at: readonly PropertyKey[],
+  desk: Desk,
+): KeyPattern => {
+  const read = readKey(key, desk.readKey)
+  if (read && 'complaint' in read)
+    desk.complain({ path: [...at, 'key'], message: `key: ${read.complaint}` })
+  const instant = (
+    name: 'validFrom' | 'validUntil',
+    said: string | undefined,
+    parse: typeof parseEnd,
+  ) => {
+    if (said === undefined) return {}
+    const time = parse(said)
+    if (time !== undefined) return { [name]: time }
+    const message = `${name}: ${endWanted}; found ${JSON.stringify(said)}`
+    desk.complain({ path: [...at, name], message })
+    return {}
+  }
+  return {
+    text: key,
+    ...(read && 'keyId' in read && { keyId: read.keyId }),
+    ...instant('validFrom', validFrom, parseStart),
+    ...instant('validUntil', validUntil, parseEnd),
+  }
 }
 
 /** Field by field: as written, but for what nobody may mean. */
@@ -70,7 +106,10 @@ const checked = (
   const each = Object.entries(oneOf).flatMap(([field, values]) =>
     values.slice(1).map(value => ({ ...whole, [field]: value })),
   )
-  const key = identity.key === undefined ? {} : { key: identity.key }
+  const { key: stated, validFrom, validUntil } = identity
+  const key = Object.fromEntries(
+    Object.entries({ key: stated, validFrom, validUntil }).filter(([, v]) => v !== undefined),
+  )
   const found = [whole, ...each].flatMap(one => checkIdentity({ ...one, ...key }, at))
   const distinct = new Map(found.map(finding => [finding.message, finding]))
   return [...distinct.values()].map(({ path, message }) => {
@@ -93,6 +132,6 @@ export const compileIdentity = (
     ...(name !== undefined && { name }),
     line: desk.lineOf(at),
     ...expanded,
-    ...(identity.key !== undefined && { key: identity.key }),
+    ...(identity.key !== undefined && { key: compileKey(identity, at, desk) }),
   }
 }

@@ -20,23 +20,84 @@ export const reservedWords: ReadonlySet<string> = new Set([
 
 export const inherited = (base: Base): Base => ({ ...base, silent: true })
 
+/** What an identity may be for: builds have certificates, registries have keys, people have either. */
+const purposes = {
+  provenance: {
+    takes: ({ key }: IdentityPattern) => key === undefined,
+    wanted: 'is a key, and builds sign with certificates; wanted an identity with issuer',
+  },
+  vouch: { takes: () => true, wanted: '' },
+  signature: {
+    takes: ({ key }: IdentityPattern) =>
+      key !== undefined && key.validFrom === undefined && key.validUntil === undefined,
+    wanted:
+      'is no key that holds at any time: registries sign with keys, and their signatures tell no time',
+  },
+} as const
+type Purpose = keyof typeof purposes
+
+const missing = (said: string, purpose: Purpose, identities: Identities): string => {
+  if (!reservedWords.has(said)) {
+    const words = purpose === 'provenance' ? [...reservedWords] : []
+    const near = didYouMean(said, [...Object.keys(identities), ...words])
+    return `there is no identity ${JSON.stringify(said)}${near}`
+  }
+  return purpose === 'provenance'
+    ? `${said} stands alone, not in a list`
+    : `found ${said}; wanted whose it must be: an identity`
+}
+
 const identityIn = (
   said: string | IdentityDocument,
   at: Path,
   identities: Identities,
   desk: Desk,
+  purpose: Purpose,
 ): IdentityPattern[] => {
-  if (typeof said !== 'string') return [compileIdentity(said, at, desk)]
-  const named = Object.hasOwn(identities, said) ? identities[said] : undefined
-  if (named !== undefined) return [named]
+  const named =
+    typeof said !== 'string'
+      ? compileIdentity(said, at, desk)
+      : Object.hasOwn(identities, said)
+        ? identities[said]
+        : undefined
+  const { takes, wanted } = purposes[purpose]
+  if (named !== undefined && takes(named)) return [named]
+  const [what, name] = typeof said === 'string' ? [said, said] : ['it', '']
   desk.complain({
     path: at,
-    message: reservedWords.has(said)
-      ? `provenance: ${said} stands alone, not in a list`
-      : `provenance: there is no identity ${JSON.stringify(said)}${didYouMean(said, [...Object.keys(identities), ...reservedWords])}`,
+    message: `${purpose}: ${named === undefined ? missing(name, purpose, identities) : `${what} ${wanted}`}`,
   })
   return []
 }
+
+const identityList = (
+  list: readonly (string | IdentityDocument)[],
+  at: Path,
+  identities: Identities,
+  desk: Desk,
+  purpose: Purpose,
+): readonly IdentityPattern[] =>
+  list.flatMap((one, i) => {
+    const path = [...at, i]
+    if (typeof one === 'string' && list.indexOf(one) < i)
+      desk.complain({ path, message: `${purpose}: ${one} stands in the list twice` })
+    return identityIn(one, path, identities, desk, purpose)
+  })
+
+const compileSigners = (
+  said: RequirementDocument['vouch'],
+  at: Path,
+  identities: Identities,
+  desk: Desk,
+  purpose: 'vouch' | 'signature',
+): Partial<Record<typeof purpose, readonly IdentityPattern[]>> =>
+  said === undefined
+    ? {}
+    : {
+        [purpose]: Array.isArray(said)
+          ? identityList(said, at, identities, desk, purpose)
+          : identityIn(said, at, identities, desk, purpose),
+      }
 
 const compileProvenance = (
   said: RequirementDocument['provenance'],
@@ -47,20 +108,22 @@ const compileProvenance = (
   if (said === undefined) return builtInRequirement.provenance
   if (said === 'ignore' || said === 'if-present' || said === 'required') return { want: said }
   if (said === 'any') return { want: 'required' }
-  if (!Array.isArray(said))
-    return { want: 'identity', identities: identityIn(said, at, identities, desk) }
-  const list = said.flatMap((one, i) => {
-    if (typeof one === 'string' && said.indexOf(one) < i)
-      desk.complain({
-        path: [...at, i],
-        message: `provenance: ${one} stands in the list twice`,
-      })
-    return identityIn(one, [...at, i], identities, desk)
-  })
-  return { want: 'identity', identities: list }
+  return {
+    want: 'identity',
+    identities: Array.isArray(said)
+      ? identityList(said, at, identities, desk, 'provenance')
+      : identityIn(said, at, identities, desk, 'provenance'),
+  }
 }
 
-const keys = ['registrySignature', 'publishAttestation', 'provenance', 'manifest'] as const
+const keys = [
+  'registrySignature',
+  'publishAttestation',
+  'provenance',
+  'manifest',
+  'vouch',
+  'signature',
+] as const
 
 /**
  * The alternatives: what each says, else what stands beside `anyOf`, else `defaults.require`, else
@@ -84,6 +147,11 @@ export const compileRequirements = (
       identities,
       from?.silent ? quiet : desk,
     )
+    const signersOf = (purpose: 'vouch' | 'signature') => {
+      const { require, at: place, silent } = giver(purpose) ?? base
+      const path = [...place, purpose]
+      return compileSigners(require[purpose], path, identities, silent ? quiet : desk, purpose)
+    }
     const publish = giver('publishAttestation')?.require.publishAttestation
     return {
       registrySignature:
@@ -94,6 +162,8 @@ export const compileRequirements = (
         (provenance.want === 'ignore' ? 'ignore' : builtInRequirement.publishAttestation),
       provenance,
       manifest: giver('manifest')?.require.manifest ?? builtInRequirement.manifest,
+      ...signersOf('vouch'),
+      ...signersOf('signature'),
     }
   }
   const own: Base = { require: said, at }

@@ -36,6 +36,10 @@ export const conditionNames: Readonly<Record<string, readonly [type: string, wha
       ['string', "who signed the provenance, by the certificate's word"] as const,
     ]),
   ),
+  vouchedBy: [
+    'list<string>',
+    'who vouched for these bytes: `SHA256:…` for a key, issuer and subject with a space between for a certificate; no vouch that was revoked or has ended',
+  ],
   now: ['google.protobuf.Timestamp', 'the time, as of the full hour, UTC'],
 }
 

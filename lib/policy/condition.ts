@@ -7,6 +7,7 @@ import { instant } from './duration.ts'
 import { identityFields, type Condition } from './policy.ts'
 import { plain, reason, unavailableReason } from './reason.ts'
 import type { Check } from './requirement.ts'
+import { endsOf, vouchersIn } from './vouch.ts'
 
 const HOUR = 3_600_000
 
@@ -58,7 +59,9 @@ const viewOf = (input: JudgeInput, now: Date): Seen => {
     if (state === 'unavailable') missing.add(fact)
     else view[fact] = state
   }
-  const { provenance } = evidence
+  const { vouches = [], provenance } = evidence
+  if (vouches.some(({ state }) => state === 'unavailable')) missing.add('vouchedBy')
+  else view['vouchedBy'] = vouchersIn(vouches, now)
   if (provenance.state === 'unavailable')
     for (const field of identityFields) missing.add(`identity.${field}`)
   else {
@@ -134,6 +137,7 @@ export const conditionFinding = (
     check: { what: 'where', wanted, found: plain(found), reasons },
     changes: [
       ...(program.names.has('now') ? [hourOf(now.getTime()) + HOUR] : []),
+      ...(program.names.has('vouchedBy') ? endsOf(input.evidence.vouches, now) : []),
       ...(program.names.has('pkg.ageHours') && olderAt !== undefined ? [olderAt] : []),
     ],
   })

@@ -15,6 +15,7 @@ import type {
   WantsPublisherHistory,
 } from './policy.ts'
 import { reason, unavailableReason } from './reason.ts'
+import { vouchFinding } from './vouch.ts'
 import { provenanceReturned, provenReleases, type Placed } from './releases.ts'
 
 export { comparableReleases } from './releases.ts'
@@ -139,6 +140,11 @@ export const continuityFinding = (
   now: Date,
 ): ContinuityFinding => {
   if (continuity.level === 'off' || requirement.provenance.want === 'ignore')
+    return { reasons: [] }
+  // somebody whom the requirement names looked at exactly this version
+  const { vouch } = requirement
+  const { evidence, package: id } = input
+  if (vouch && vouchFinding(vouch, evidence, id.version, now).reasons.length === 0)
     return { reasons: [] }
   if (input.evidence.provenance.state === 'absent')
     return lossOfProvenance(continuity, input, now)

@@ -40,6 +40,14 @@ export const parseEnd = (text: string): string | undefined => {
   return end < LAST ? new Date(end).toISOString() : undefined
 }
 
+/** The instant at which something with this beginning begins: a day at its midnight. */
+export const parseStart = (text: string): string | undefined => {
+  const end = parseEnd(text)
+  return end === undefined || text.length > 10
+    ? end
+    : new Date(Date.parse(end) - units.d).toISOString()
+}
+
 /**
  * Milliseconds since the epoch; undefined for nothing, for what is no time, and for times outside
  * 1970 to 9999: adding to them could leave what a Date can hold.

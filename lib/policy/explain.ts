@@ -12,6 +12,7 @@ import type {
   PublishAttestation,
   RegistrySignature,
   Verdict,
+  Vouch,
 } from '../types.ts'
 import { clockFor } from './age.ts'
 import { judgeLayers } from './evaluate.ts'
@@ -21,6 +22,7 @@ import { inRange, patternMatches } from './match.ts'
 import type { Outcome, Policy, Rule } from './policy.ts'
 import type { Check } from './requirement.ts'
 import { suggest, type Suggestion } from './suggest.ts'
+import { voucherName } from './vouch.ts'
 
 export type RuleTrial = {
   readonly rule: string
@@ -191,17 +193,35 @@ const knownDetail = ({ keyId, builderId, signedAt, compared, size }: Known) => {
   return parts.length === 0 ? undefined : parts.join(', ')
 }
 
+const vouchDetail = (fact: Fact<Vouch>): string | undefined => {
+  if (fact.state !== 'verified') return fact.detail
+  const { said, signedAt, revoked } = fact
+  return [
+    `by ${voucherName(fact)}: ${said.reason}`,
+    ...(signedAt ? [`signed ${signedAt.time} by the word of a ${signedAt.source}`] : []),
+    ...(said.until === undefined ? [] : [`until ${said.until}`]),
+    ...(revoked ? [`revoked ${revoked.at}: ${revoked.reason}`] : []),
+  ].join(', ')
+}
+
 export const evidenceSummary = (evidence: Evidence): EvidenceSummary => {
   const { registrySignature, publishAttestation, provenance, manifest, bytes } = evidence
   const facts = { registrySignature, publishAttestation, provenance, manifest, bytes }
-  return {
-    integrity: evidence.integrity,
-    facts: Object.entries(facts).map(([name, fact]: [string, Fact<Known> | undefined]) => {
+  const vouches = (evidence.vouches ?? []).map(fact => {
+    const detail = vouchDetail(fact)
+    return { fact: 'vouch', state: fact.state, ...(detail !== undefined && { detail }) }
+  })
+  const told = Object.entries(facts).map<EvidenceSummary['facts'][number]>(
+    ([name, fact]: [string, Fact<Known> | undefined]) => {
       if (fact === undefined) return { fact: name, state: 'not looked at yet' }
       const { state } = fact
       const detail = state === 'verified' ? knownDetail(fact) : fact.detail
       return { fact: name, state, ...(detail !== undefined && { detail }) }
-    }),
+    },
+  )
+  return {
+    integrity: evidence.integrity,
+    facts: [...told, ...vouches],
     ...(provenance.state === 'verified' && { identity: { ...provenance.identity } }),
     trust: evidence.trust,
   }

@@ -73,10 +73,20 @@ const fieldMessage = (field: IdentityField, value: string): string | undefined =
 
 /** Findings about one identity, written out field by field, that stands at `at`. */
 export const checkIdentity = (
-  identity: Readonly<Partial<Record<IdentityField | 'key', string>>>,
+  identity: Readonly<
+    Partial<Record<IdentityField | 'key' | 'validFrom' | 'validUntil', string>>
+  >,
   at: readonly PropertyKey[],
 ): Finding[] => {
   const fields = identityFields.filter(field => identity[field] !== undefined)
+  const periods = (['validFrom', 'validUntil'] as const).filter(
+    name => identity[name] !== undefined && identity.key === undefined,
+  )
+  if (periods.length > 0)
+    return periods.map(name => ({
+      path: [...at, name],
+      message: `${name}: has a meaning beside key only; certificates have their own time`,
+    }))
   if (fields.length === 0)
     return identity.key === undefined
       ? [{ path: at, message: 'an identity without any field would match everybody' }]

@@ -8,7 +8,7 @@ import { identityFields, type IdentityField, type IdentityPattern } from './poli
 import { reason } from './reason.ts'
 
 export type FieldComparison = {
-  readonly field: IdentityField
+  readonly field: IdentityField | 'key' | 'signedAt'
   /** With the version in the place of `{version}`; of several values all, in words. */
   readonly wanted: string
   /** Absent when the certificate says nothing about it. */
@@ -101,7 +101,10 @@ export const nearestTrial = (trials: readonly IdentityTrial[]): IdentityTrial | 
   }, undefined)
 
 /** One IDENTITY_MISMATCH for each field in which the nearest identity is another. */
-export const mismatchReasons = (trials: readonly IdentityTrial[]): readonly Reason[] => {
+export const mismatchReasons = (
+  trials: readonly IdentityTrial[],
+  whose: 'signer' | 'voucher' = 'signer',
+): readonly Reason[] => {
   const nearest = nearestTrial(trials)
   if (nearest === undefined)
     return [reason('IDENTITY_MISMATCH', 'the policy names no identity that may sign')]
@@ -111,7 +114,7 @@ export const mismatchReasons = (trials: readonly IdentityTrial[]): readonly Reas
     .map(({ field, wanted, found }) =>
       reason(
         'IDENTITY_MISMATCH',
-        `signer's ${field}${of}: wanted ${wanted}, found ${found ?? 'nothing'}`,
+        `${whose}'s ${field}${of}: wanted ${wanted}, found ${found ?? 'nothing'}`,
         { field, wanted, ...(found !== undefined && { found }) },
       ),
     )

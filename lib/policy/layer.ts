@@ -64,7 +64,7 @@ const alternative = (
   const { check, settlesAt } = continuityCheck(terms.continuity, requirement, input, now)
   const condition = terms.where && conditionFinding(terms.where, input, now)
   const checks = [
-    ...requirementChecks(requirement, input.evidence, input.package.version),
+    ...requirementChecks(requirement, input.evidence, input.package.version, now),
     check,
     ...(condition ? [condition.check] : []),
   ]
@@ -72,6 +72,7 @@ const alternative = (
   const changes = [
     ...(settlesAt === undefined ? [] : [settlesAt]),
     ...(condition?.changes ?? []),
+    ...checks.flatMap(({ ends }) => ends ?? []),
   ]
   return { requirement, checks, reasons, changes }
 }

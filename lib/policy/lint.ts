@@ -144,14 +144,15 @@ type Said = { readonly path: Path; readonly value: string | IdentityDocument }
 
 /** Every identity that a requirement names or writes out. */
 const identitiesIn = (said: RequirementDocument | undefined, at: Path): Said[] => {
-  const { provenance, anyOf = [] } = said ?? {}
-  const path = [...at, 'provenance']
-  const own: Said[] =
-    provenance === undefined
-      ? []
-      : Array.isArray(provenance)
-        ? provenance.map((value, i) => ({ path: [...path, i], value }))
-        : [{ path, value: provenance }]
+  const { anyOf = [] } = said ?? {}
+  const own = (['provenance', 'vouch', 'signature'] as const).flatMap((key): Said[] => {
+    const value = said?.[key]
+    const path = [...at, key]
+    if (value === undefined) return []
+    return Array.isArray(value)
+      ? value.map((one, i) => ({ path: [...path, i], value: one }))
+      : [{ path, value }]
+  })
   return [...own, ...anyOf.flatMap((inner, i) => identitiesIn(inner, [...at, 'anyOf', i]))]
 }
 

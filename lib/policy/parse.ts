@@ -4,7 +4,6 @@ import { didYouMean } from '../config/nearest.ts'
 import { compile } from './compile.ts'
 import type { ParsePolicy, Policy } from './policy.ts'
 import { policySchema, type PolicyDocument } from './schema.ts'
-import { unjudged } from './unjudged.ts'
 
 /** A policy beside what its file says and where. */
 export type LocatedPolicy = {
@@ -32,20 +31,21 @@ const unknownUpstreams = (
 /** Throws EPOLICY with one line for each complaint, and nothing else whatever the text is. */
 export const readPolicy = (
   text: string,
-  { file, name = file, upstreams }: Parameters<ParsePolicy>[1],
+  { file, name = file, upstreams, readKey }: Parameters<ParsePolicy>[1],
 ): LocatedPolicy => {
   const { value, place, placeIn } = readDocument(text, {
     file,
     schema: policySchema,
     code: 'EPOLICY',
   })
-  const findings: Finding[] = unjudged(value)
+  const findings: Finding[] = []
   if (upstreams !== undefined) findings.push(...unknownUpstreams(value, upstreams))
   const policy = compile(value, {
     file,
     name,
     lineOf: path => place(path).line,
     complain: finding => findings.push(finding),
+    ...(readKey && { readKey }),
   })
   if (findings.length === 0) return { policy, document: value, place }
   const complaints = findings.map(({ path, message, index }) => ({

@@ -38,9 +38,22 @@ export type IdentityPattern = {
   readonly oneOf?: Readonly<Partial<Record<IdentityField, readonly string[]>>>
   /** Values that must not be there; a certificate without the field is fine. */
   readonly noneOf?: Readonly<Partial<Record<IdentityField, readonly string[]>>>
-  /** Path of a PEM public key as written. Such identities are refused when loading, for now. */
-  readonly key?: string
+  /** In place of fields: a public key. */
+  readonly key?: KeyPattern
 }
+
+export type KeyPattern = {
+  /** As written: a path, PEM, or the key's name. */
+  readonly text: string
+  /** `SHA256:…`; none where its file was not read, and then it is nobody's. */
+  readonly keyId?: string
+  /** When it must have signed, by the word of a log or a timestamp; instants. */
+  readonly validFrom?: string
+  readonly validUntil?: string
+}
+
+/** Gives the text of a key file that a policy names; throws a sentence. */
+export type ReadKey = (path: string) => string
 
 export type ProvenanceDemand =
   | { readonly want: Presence }
@@ -52,6 +65,10 @@ export type Requirement = {
   readonly publishAttestation: Presence
   readonly provenance: ProvenanceDemand
   readonly manifest: 'if-present' | 'ignore'
+  /** One of these must have vouched for exactly these bytes. */
+  readonly vouch?: readonly IdentityPattern[]
+  /** One of these keys must have made a registry signature. */
+  readonly signature?: readonly IdentityPattern[]
 }
 
 export type ContinuityLevel = 'off' | 'release-line' | 'package'
@@ -136,6 +153,8 @@ export type ParsePolicy = (
     readonly name?: string
     /** The upstreams that are configured; a rule that reserves for another is complained about. */
     readonly upstreams?: readonly string[]
+    /** Without it the keys that are files belong to nobody. */
+    readonly readKey?: ReadKey
   },
 ) => Policy
 /** evaluate.ts. Without any policy the baseline judges. Never throws. */

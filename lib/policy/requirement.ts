@@ -3,6 +3,7 @@ import type { Evidence, Fact, Reason, ReasonCode } from '../types.ts'
 import { mismatchReasons, nearestTrial, tryIdentity, type IdentityTrial } from './identity.ts'
 import type { Presence, ProvenanceDemand, Requirement } from './policy.ts'
 import { invalidReason, reason, unavailableReason } from './reason.ts'
+import { nearestOf, signatureFinding, vouchFinding } from './vouch.ts'
 
 export type Check = {
   readonly what:
@@ -10,6 +11,8 @@ export type Check = {
     | 'publishAttestation'
     | 'provenance'
     | 'manifest'
+    | 'vouch'
+    | 'signature'
     | 'continuity'
     | 'minimumAge'
     | 'where'
@@ -19,6 +22,8 @@ export type Check = {
   /** Every identity that was tried, where identities were asked for. */
   readonly identities?: readonly IdentityTrial[]
   readonly nearest?: IdentityTrial
+  /** Milliseconds since the epoch: when what holds now will not. */
+  readonly ends?: number
 }
 
 /** A fact that nobody has established yet, as the bytes and the manifest before the bytes are here. */
@@ -89,21 +94,62 @@ const publishCheck = (requirement: Requirement, evidence: Evidence): Check => {
     : check
 }
 
-export const requirementChecks = (
-  requirement: Requirement,
+const vouchCheck = (
+  { vouch }: Requirement,
   evidence: Evidence,
   version: string,
-): readonly Check[] => [
-  factCheck(
-    'registrySignature',
-    evidence.registrySignature,
-    requirement.registrySignature,
-    'UNSIGNED',
-  ),
-  publishCheck(requirement, evidence),
-  provenanceCheck(requirement.provenance, evidence, version),
-  factCheck('manifest', evidence.manifest, requirement.manifest, 'MANIFEST_MISMATCH'),
-]
+  now: Date,
+): readonly Check[] => {
+  if (vouch === undefined) return []
+  const { trials, ...finding } = vouchFinding(vouch, evidence, version, now)
+  return [{ what: 'vouch', ...finding, ...nearestOf(trials) }]
+}
+
+const signatureCheck = ({ signature }: Requirement, evidence: Evidence): readonly Check[] => {
+  if (signature === undefined) return []
+  const { trials, ...finding } = signatureFinding(signature, evidence.registrySignature)
+  return [{ what: 'signature', ...finding, ...nearestOf(trials) }]
+}
+
+/**
+ * A vouch speaks for what was never signed, and never for what was forged: beside it, what is
+ * ignored may be absent and must not be invalid.
+ */
+const besideVouch = (requirement: Requirement): Requirement => {
+  if (requirement.vouch === undefined) return requirement
+  const floor = <P extends string>(presence: P) =>
+    presence === 'ignore' ? ('if-present' as const) : presence
+  const { provenance } = requirement
+  return {
+    ...requirement,
+    registrySignature: floor(requirement.registrySignature),
+    publishAttestation: floor(requirement.publishAttestation),
+    manifest: floor(requirement.manifest),
+    provenance: provenance.want === 'ignore' ? { want: 'if-present' } : provenance,
+  }
+}
+
+export const requirementChecks = (
+  asked: Requirement,
+  evidence: Evidence,
+  version: string,
+  now: Date,
+): readonly Check[] => {
+  const requirement = besideVouch(asked)
+  return [
+    factCheck(
+      'registrySignature',
+      evidence.registrySignature,
+      requirement.registrySignature,
+      'UNSIGNED',
+    ),
+    publishCheck(requirement, evidence),
+    provenanceCheck(requirement.provenance, evidence, version),
+    factCheck('manifest', evidence.manifest, requirement.manifest, 'MANIFEST_MISMATCH'),
+    ...vouchCheck(requirement, evidence, version, now),
+    ...signatureCheck(requirement, evidence),
+  ]
+}
 
 /**
  * What holds against the bytes themselves. No mode, requirement or waiver admits bytes that are

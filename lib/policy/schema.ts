@@ -7,12 +7,12 @@ import { z } from 'zod'
 import { durationPattern, durationWanted, endPattern, endWanted } from './duration.ts'
 import { presetFields, triggerField } from './preset-schema.ts'
 
-const text = (wanted: string) =>
+const text = (wanted: string, most = 500) =>
   z
     .string({ error: `wanted ${wanted}, in quotes` })
     .check(
       z.minLength(1, `wanted ${wanted}`),
-      z.maxLength(500, `wanted at most 500 characters`),
+      z.maxLength(most, `wanted at most ${most} characters`),
     )
 const choice = <const T extends readonly [string, ...string[]]>(...words: T) =>
   z.enum(words, { error: `wanted ${words.slice(0, -1).join(', ')} or ${words.at(-1)}` })
@@ -30,6 +30,11 @@ const mapping = (example: string) => ({
 
 const mode = choice('enforce', 'observe')
 const presence = choice('required', 'if-present', 'ignore')
+
+const end = z
+  .string({ error: endWanted })
+  .regex(new RegExp(endPattern), { error: endWanted })
+  .optional()
 
 const field = (wanted: string, description: string) =>
   text(wanted).optional().describe(description)
@@ -77,10 +82,13 @@ export const identitySchema = z
       'public, private or internal',
       'Whether the repository was public when it was built.',
     ),
-    key: field(
-      'the path of a PEM file',
-      'A public key, for signatures of your own. Not judged by this version: refused when the policy is loaded.',
-    ),
+    key: text("the path of a PEM file, PEM, or a key's name", 2000)
+      .optional()
+      .describe(
+        'A public key of your own, in place of a certificate: the path of a PEM file (relative to this file), PEM, or SHA256:… as `attestry vouch` tells it. For vouch and signature.',
+      ),
+    validFrom: end.describe('Beside key: signatures before this day or instant do not count.'),
+    validUntil: end.describe('Beside key: signatures after this day or instant do not count.'),
     ...presetFields,
   })
   .describe('Who signed. Every field given must match.')
@@ -102,6 +110,17 @@ const provenance = z
     'ignore; if-present: what is claimed must verify; required or any: by whomsoever; else the identity that must have signed, or a list of which one must.',
   )
 
+const signers = z.union(
+  [
+    text('the name of an identity'),
+    identitySchema,
+    z
+      .array(z.union([text('the name of an identity'), identitySchema]))
+      .min(1, 'wanted at least one identity'),
+  ],
+  { error: 'wanted the name of an identity, an identity, or a list of these' },
+)
+
 const requirementShape = {
   registrySignature: presence
     .optional()
@@ -113,14 +132,16 @@ const requirementShape = {
   manifest: choice('if-present', 'ignore')
     .optional()
     .describe('Whether package.json in the tarball must agree with the packument.'),
-  vouch: z
-    .unknown()
+  vouch: signers
     .optional()
-    .describe('Not judged by this version: refused when the policy is loaded.'),
-  signature: z
-    .unknown()
+    .describe(
+      'Who must have vouched for exactly this version and its bytes: an identity, or a list of which one must. What is ignored beside it may be absent, but not forged.',
+    ),
+  signature: signers
     .optional()
-    .describe('Not judged by this version: refused when the policy is loaded.'),
+    .describe(
+      'Whose key must have made the registry signature: an identity with key, or a list of which one must.',
+    ),
 }
 
 export const requirementSchema = z
@@ -230,11 +251,7 @@ export const ruleSchema = z.strictObject({
       {
         reason: text('why it is let in'),
         by: text('who decided').optional(),
-        until: z
-          .string({ error: endWanted })
-          .regex(new RegExp(endPattern), { error: endWanted })
-          .optional()
-          .describe('A day (through its end, UTC) or an instant.'),
+        until: end.describe('A day (through its end, UTC) or an instant.'),
       },
       mapping('{ reason: …, until: … }'),
     )

@@ -14,6 +14,7 @@ import { pinnedFields } from './pin.ts'
 import type { Policy, Presence, Requirement } from './policy.ts'
 import { isDefinite } from './reason.ts'
 import { shortened } from './shorten.ts'
+import { suggestVouch, type VouchSuggestion } from './suggest-vouch.ts'
 
 export type Suggestion = {
   /** YAML items for `rules:`, indented by two; empty when nothing may be offered. */
@@ -22,6 +23,8 @@ export type Suggestion = {
   readonly addTo: readonly string[]
   /** One sentence: what the lines do, or why there are none. */
   readonly advice: string
+  /** Another way, where one is open. */
+  readonly vouch?: VouchSuggestion
 }
 
 const WAIVER_DAYS = 30
@@ -34,6 +37,7 @@ const strongest = (all: readonly Presence[]): Presence =>
 /** Every fact there is, by name. */
 const factsOf = (evidence: Evidence) => {
   const { bytes, registrySignature, publishAttestation, provenance, manifest } = evidence
+  // a vouch is nobody's claim about what it is for: one that is forged says nothing of the package
   return [bytes, registrySignature, publishAttestation, provenance, manifest]
 }
 
@@ -95,6 +99,11 @@ const freeName = (wanted: string, policies: readonly Policy[]): string => {
   return name
 }
 
+const allows = (policies: readonly Policy[], input: JudgeInput, now: Date): boolean => {
+  const { verdict } = judgeLayers(policies, input, now)
+  return verdict.decision === 'allow' && verdict.reasons.length === 0
+}
+
 /** Do the lines read, and does adding them to the refusing layers leave nothing against the version? */
 const admits = (
   lines: string,
@@ -110,8 +119,7 @@ const admits = (
     const { rules } = parsePolicy(text, { file: 'suggestion' })
     return { ...policy, rules: [...rules, ...policy.rules] }
   })
-  const { verdict } = judgeLayers(amended, input, now)
-  return verdict.decision === 'allow' && verdict.reasons.length === 0
+  return allows(amended, input, now)
 }
 
 const nothing = (advice: string): Suggestion => ({ lines: '', addTo: [], advice })
@@ -154,19 +162,32 @@ export const suggest = (
   const addTo = refusing.map(layer => layer.policy.name)
   const touched = refusing.map(layer => layer.policy)
   const provenance = input.evidence.provenance
-  const usable = (lines: string) => {
+  const usable = (lines: string, known: JudgeInput = input) => {
     try {
-      return admits(lines, policies, refusing, input, now)
+      return admits(lines, policies, refusing, known, now)
     } catch {
       // a name or version that the language has no way to write
       return false
     }
   }
-  if (provenance.state === 'verified') {
+  const vouchName = freeName(`${name}@${version} is vouched for`, touched)
+  const vouch = suggestVouch({
+    refusing,
+    input,
+    name: vouchName,
+    usable,
+    policies: inForce(policies),
+    allowed: (amended, known) => allows(amended, known, now),
+  })
+  const other = vouch ? { vouch } : {}
+  // a rule that pins the publisher would let go what these ask for besides
+  const asksMore = refusing.map(askedBy).some(asked => asked.vouch ?? asked.signature)
+  if (provenance.state === 'verified' && !asksMore) {
     const ruleName = freeName(`${name} is published from where ${version} was`, touched)
     const lines = identityRule(ruleName, provenance.identity, refusing, input)
     if (usable(lines))
       return {
+        ...other,
         lines,
         addTo,
         advice:
@@ -181,6 +202,7 @@ export const suggest = (
   const lines = waiverRule(waiverName, codes, until, input)
   if (usable(lines))
     return {
+      ...other,
       lines,
       addTo,
       advice: `These lines admit this one version, unproven as it is, for ${WAIVER_DAYS} days.`,

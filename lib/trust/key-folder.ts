@@ -9,7 +9,8 @@ import { join } from 'node:path'
 import { AttestryError, messageOf } from '../errors.ts'
 import { parseRegistryKeys } from './registry-keys.ts'
 import type { RegistryKey } from '../types.ts'
-import { keyIdOf, pemFileOf, spkiOf, targetForm } from './registry-key.ts'
+import { keyIdOf } from '../key-id.ts'
+import { pemFileOf, spkiOf, targetForm } from './registry-key.ts'
 
 export const keysFile = 'keys.json'
 

@@ -2,7 +2,8 @@
  * A key that registry signatures are made with, as npm names and lists them: its id, its turn among
  * others, and the two forms in which its public half is published.
  */
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { keyIdOf } from '../key-id.ts'
 import type { RegistryKey } from '../types.ts'
 
 /** `signs` is the one key new signatures are made with; `waits` has not begun; `verifies` had its turn. */
@@ -10,10 +11,6 @@ export type KeyState = 'signs' | 'waits' | 'verifies' | 'ended'
 
 export const spkiOf = (key: KeyObject): Buffer =>
   createPublicKey(key).export({ type: 'spki', format: 'der' })
-
-/** npm's own way to name a key: the SHA-256 of its SubjectPublicKeyInfo, base64 without padding. */
-export const keyIdOf = (spki: Uint8Array): string =>
-  `SHA256:${createHash('sha256').update(spki).digest('base64').replace(/=+$/, '')}`
 
 /** The name of a private half's file: a key's id has characters that file names cannot have. */
 export const pemFileOf = (keyId: string): string =>

@@ -10,6 +10,8 @@ export type ConsoleOptions = {
   readonly env?: Io['env']
   /** A terminal so wide; without it the output goes to a pipe. */
   readonly columns?: number
+  /** A person at the terminal. */
+  readonly ask?: Io['ask']
 }
 
 const collector = (columns: number | undefined) => {
@@ -25,9 +27,9 @@ const collector = (columns: number | undefined) => {
 
 export const runCli = async (
   argv: readonly string[],
-  { cwd, env = { LANG: 'C.UTF-8' }, columns }: ConsoleOptions,
+  { cwd, env = { LANG: 'C.UTF-8' }, columns, ask }: ConsoleOptions,
 ): Promise<Said> => {
   const [stdout, stderr] = [collector(columns), collector(columns)]
-  const code = await main(argv, { stdout, stderr, env, cwd }, commands)
+  const code = await main(argv, { stdout, stderr, env, cwd, ...(ask && { ask }) }, commands)
   return { code, stdout: stdout.text(), stderr: stderr.text() }
 }

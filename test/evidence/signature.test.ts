@@ -48,7 +48,11 @@ const npmCode = (request: ExamineRequest, now?: number) => {
 }
 
 t.test('name, version and integrity are what is signed', async t => {
-  t.strictSame(judge(signed([sign(key)])), { state: 'verified', keyId: key.keyId })
+  t.strictSame(judge(signed([sign(key)])), {
+    state: 'verified',
+    keyId: key.keyId,
+    fingerprints: [key.keyId],
+  })
   t.equal(judge(signed([])).state, 'absent')
   t.equal(npmCode(signed([sign(key, otherIntegrity)])), 'EINTEGRITYSIGNATURE')
   t.equal(

@@ -11,14 +11,18 @@ import {
   absent,
   daysAgo,
   github,
+  google,
   identity,
   input,
   invalid,
   known,
   now,
   releases,
+  said,
+  security,
   unavailable,
   verified,
+  vouch,
   type Overrides,
 } from './material.ts'
 
@@ -31,6 +35,7 @@ type Case = {
 }
 
 const far = `{ issuer: '${github}', repository: 'https://github.com/far/away' }`
+const inPlace = `{ issuer: '${google}', subject: '${security}' }`
 const lost: Overrides = { provenance: absent, history: releases('1.2.2+@400') }
 const changed: Overrides = {
   history: [known(releases('1.2.2+@400')[0], identity({ repositoryId: '2' }))],
@@ -79,6 +84,28 @@ const cases: Readonly<Record<ReasonCode, readonly Case[]>> = {
       policy: `defaults: { require: { provenance: ${far} } }`,
       // a name that the language can only mean as a pattern
       over: { provenance: verified(identity({ environment: 'a*' })) },
+      offered: 'waiver',
+    },
+  ],
+  NO_VOUCH: [
+    {
+      policy: `rules: [{ packages: ['*'], require: { vouch: ${far} } }]`,
+      // the publisher is known, but pinning it would let go the vouch that is asked for
+      over: {},
+      offered: 'waiver',
+    },
+  ],
+  VOUCH_EXPIRED: [
+    {
+      policy: `rules: [{ packages: ['*'], require: { vouch: ${inPlace} } }]`,
+      over: { vouches: [vouch({ said: { ...said, until: daysAgo(1) } })] },
+      offered: 'waiver',
+    },
+  ],
+  VOUCH_REVOKED: [
+    {
+      policy: `rules: [{ packages: ['*'], require: { vouch: ${inPlace} } }]`,
+      over: { vouches: [vouch({ revoked: { reason: 'leaked', at: daysAgo(1) } })] },
       offered: 'waiver',
     },
   ],

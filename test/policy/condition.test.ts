@@ -21,6 +21,7 @@ import {
   policy,
   unavailable,
   verified,
+  vouch,
   type Overrides,
 } from './material.ts'
 
@@ -44,6 +45,7 @@ t.test('what can be named, and that it is what it says', async t => {
     version: '1.2.3-rc.1',
     upstream: 'acme',
     registrySignature: absent,
+    vouches: [vouch()],
     claims: { publishedAt: daysAgo(2), deprecated: 'old' },
   }
   const said: Readonly<Record<string, string>> = {
@@ -57,6 +59,7 @@ t.test('what can be named, and that it is what it says', async t => {
     registrySignature: '"absent"',
     publishAttestation: '"verified"',
     provenance: '"verified"',
+    vouchedBy: '["https://accounts.google.com security@acme.example"]',
     now: 'timestamp("2026-11-22T12:00:00Z")',
     ...Object.fromEntries(
       identityFields.map(field => [`identity.${field}`, JSON.stringify(identity()[field])]),

@@ -299,7 +299,8 @@ t.test('a star means itself where globs have no meaning', async t => {
 t.test('an identity that names nothing, or only a key, matches nobody', async t => {
   t.notOk(tried({}).matched)
   t.notOk(
-    tryIdentity({ fields: { issuer: github }, key: 'k.pub' }, identity(), '1.2.3').matched,
+    tryIdentity({ fields: { issuer: github }, key: { text: 'k.pub' } }, identity(), '1.2.3')
+      .matched,
   )
 })
 

@@ -10,6 +10,7 @@ import type {
   Provenance,
   Release,
   VersionClaims,
+  Vouch,
 } from '../../lib/types.ts'
 
 export const now = new Date('2026-11-22T12:00:00.000Z')
@@ -51,6 +52,23 @@ export const published = (time?: string): Evidence['publishAttestation'] => ({
   keyId: 'SHA256:key',
   predicateType: 'https://github.com/npm/attestation/tree/main/specs/publish/v0.1',
   ...(time !== undefined && { signedAt: { time, source: 'log' } }),
+})
+
+export const google = 'https://accounts.google.com'
+export const security = 'security@acme.example'
+export const said = { reason: 'read it all', at: '2026-11-01T12:00:00.000Z' }
+
+/** One by security@acme.example that never ends. */
+export const vouch = (over: Partial<Vouch> = {}): Fact<Vouch> => ({
+  state: 'verified',
+  id: 'ab',
+  signer: {
+    kind: 'certificate',
+    identity: { issuer: google, subject: security, subjectType: 'email' },
+  },
+  said,
+  signedAt: { time: '2026-11-01T12:00:00.000Z', source: 'log' },
+  ...over,
 })
 
 export const signed: Evidence['registrySignature'] = { state: 'verified', keyId: 'SHA256:key' }

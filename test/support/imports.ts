@@ -18,6 +18,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
   'lib/version.ts': { imports: [] },
   'lib/open-store.ts': { imports: [...words, 'lib/config/', 'lib/store/'] },
+  'lib/key-id.ts': { imports: [] },
   'lib/rooms.ts': {
     imports: [
       ...words,
@@ -49,6 +50,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/policy/': {
     imports: [
       ...words,
+      'lib/key-id.ts',
       'lib/config/document.ts',
       'lib/config/nearest.ts',
       'lib/config/units.ts',
@@ -67,16 +69,21 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'lib/evidence/': {
     // a root's scope is written as subjects are in policies
-    imports: [...words, 'lib/upstream/default-registry.ts', 'lib/policy/glob.ts'],
+    imports: [
+      ...words,
+      'lib/key-id.ts',
+      'lib/upstream/default-registry.ts',
+      'lib/policy/glob.ts',
+    ],
     never: {
       modules:
         /^(node:(http|http2|https|net|tls|dns|dgram|fs|sqlite)\b|undici$|npm-registry-fetch$|sigstore$|@sigstore\/tuf$)/,
       why: 'cryptography over bytes handed in: no network and no files',
     },
   },
-  'lib/trust/': { imports: words },
+  'lib/trust/': { imports: [...words, 'lib/key-id.ts'] },
   'lib/attest/': {
-    imports: [...words, 'lib/version.ts', 'lib/trust/registry-key.ts'],
+    imports: [...words, 'lib/key-id.ts', 'lib/version.ts', 'lib/trust/registry-key.ts'],
     never: { modules: /^(node:fs\b|koa$|jackspeak$)/, why: 'keys and tokens are handed in' },
   },
   'lib/lockfile/': {

@@ -272,6 +272,7 @@ t.test('an examiner whose trust is replaced', async t => {
         trust,
       }
     },
+    vouches: () => Promise.resolve([]),
     inspect: async () => ({ state: 'absent' }),
     close: async () => void log.push(`closed ${trust}`),
   })

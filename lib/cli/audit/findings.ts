@@ -73,6 +73,9 @@ export const findingsOf = (report: Report): readonly Finding[] =>
 const reasonTexts: Readonly<Record<ReasonCode, string>> = {
   UNSIGNED: 'The policy requires a signature, and nobody signed.',
   NO_PROVENANCE: 'The policy requires provenance, and the publisher gave none.',
+  NO_VOUCH: 'A vouch is required and nobody vouched.',
+  VOUCH_EXPIRED: 'The vouch for it has ended.',
+  VOUCH_REVOKED: 'The vouch for it was revoked.',
   INVALID_SIGNATURE: 'The registry signature does not verify.',
   INVALID_ATTESTATION: 'An attestation does not verify.',
   WRONG_SUBJECT: 'An attestation is about another package or other bytes.',

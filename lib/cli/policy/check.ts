@@ -1,6 +1,7 @@
 /** `attestry policy check`: errors and warnings about policy files, each at file:line:column. */
 import { resolve } from 'node:path'
 import type { Complaint } from '../../config/document.ts'
+import { keyReader } from '../../config/key-file.ts'
 import { readTextFile } from '../../config/text-file.ts'
 import type { Settings } from '../../config/settings.ts'
 import { isAttestryError } from '../../errors.ts'
@@ -60,7 +61,11 @@ const checkFile = async (
 ): Promise<FileReport> => {
   const text = await readTextFile(file, 'EPOLICY')
   try {
-    const located = readPolicy(text, { file, ...(upstreams && { upstreams }) })
+    const located = readPolicy(text, {
+      file,
+      readKey: keyReader(file),
+      ...(upstreams && { upstreams }),
+    })
     return {
       file,
       digest: policyDigest([located.policy]),

@@ -6,6 +6,7 @@
  *     packuments/NAME.json.gz
  *     attestations/NAME/VERSION.json
  *     tarballs/NAME/VERSION.tgz
+ *     vouches/NAME/VERSION.json                {@link VouchesPart}
  *
  * NAME and VERSION are percent-encoded, so that each is one segment. Nothing in it is believed:
  * what is taken from it goes through the gate like an upstream's answer.
@@ -44,10 +45,37 @@ export const attestationsPath = ({ name, version }: PackageId): string =>
 export const tarballPath = ({ name, version }: PackageId): string =>
   `tarballs/${encodeURIComponent(name)}/${encodeURIComponent(version)}.tgz`
 
+export const vouchesPath = ({ name, version }: PackageId): string =>
+  `vouches/${encodeURIComponent(name)}/${encodeURIComponent(version)}.json`
+
+/** What was vouched for a version, and what was taken back. */
+export const vouchesSchema = z.object({
+  vouches: z
+    .array(
+      z.object({
+        bundle: z.record(z.string(), z.unknown()),
+        publicKey: z.string().max(2000).optional(),
+      }),
+    )
+    .max(100),
+  revocations: z
+    .array(
+      z.object({
+        id: z.string().regex(/^[0-9a-f]{64}$/),
+        reason: z.string().min(1).max(1000),
+        by: z.string().max(200).optional(),
+        at: z.iso.datetime(),
+      }),
+    )
+    .max(1000),
+})
+
+export type VouchesPart = z.output<typeof vouchesSchema>
+
 export type ArchivePart =
   | { readonly kind: 'contents' }
   | { readonly kind: 'packument'; readonly name: string }
-  | { readonly kind: 'attestations' | 'tarball'; readonly id: PackageId }
+  | { readonly kind: 'attestations' | 'tarball' | 'vouches'; readonly id: PackageId }
 
 const decode = (text: string): string | undefined => {
   try {
@@ -65,10 +93,11 @@ export const partOf = (path: string): ArchivePart | undefined => {
   if (name !== undefined)
     return packumentPath(name) === path ? { kind: 'packument', name } : undefined
   const [, area, first = '', second = ''] =
-    /^(attestations|tarballs)\/([^/]+)\/([^/]+)\.(?:json|tgz)$/.exec(path) ?? []
+    /^(attestations|tarballs|vouches)\/([^/]+)\/([^/]+)\.(?:json|tgz)$/.exec(path) ?? []
   const id = { name: decode(first) ?? '', version: decode(second) ?? '' }
   // the way back must lead to the same path: no second spelling of anything
   if (area === 'tarballs' && tarballPath(id) === path) return { kind: 'tarball', id }
+  if (area === 'vouches' && vouchesPath(id) === path) return { kind: 'vouches', id }
   return area === 'attestations' && attestationsPath(id) === path
     ? { kind: 'attestations', id }
     : undefined

@@ -1,6 +1,7 @@
 /** `attestry store export` */
 import { resolve } from 'node:path'
 import { AttestryError, messageOf } from '../../errors.ts'
+import { openVouchRecords } from '../../gate/vouch-records.ts'
 import { loadLockfileText } from '../../lockfile/find.ts'
 import { readLockfile } from '../../lockfile/read.ts'
 import type { Store } from '../../store/store.ts'
@@ -12,7 +13,9 @@ import {
   CONTENTS,
   packumentPath,
   tarballPath,
+  vouchesPath,
   type Contents,
+  type VouchesPart,
 } from './archive.ts'
 import { sizeText } from './stats.ts'
 import { openArchiveWriter, type ArchiveWriter } from './write-archive.ts'
@@ -46,7 +49,29 @@ const split = (key: string) => {
   return { name: id.slice(0, at), version: id.slice(at + 1) }
 }
 
-const writeStore = async ({ records, blobs }: Store, wanted: Wanted, out: ArchiveWriter) => {
+/** Those of a version that is wanted, with what was taken back; also of versions whose bytes are not here. */
+const writeVouches = async (store: Store, wanted: Wanted, out: ArchiveWriter) => {
+  const pages = await openVouchRecords(store, () => Promise.resolve()).pages()
+  let count = 0
+  for (const [text, { vouches, revocations }] of pages) {
+    const id = split(text)
+    if (wanted?.get(id.name)?.has(id.version) ?? wanted === undefined) {
+      const part: VouchesPart = {
+        vouches: vouches.map(({ record: { bundle, publicKey } }) => ({
+          bundle: bundle as Record<string, unknown>,
+          ...(publicKey !== undefined && { publicKey }),
+        })),
+        revocations: [...revocations],
+      }
+      await out.add(vouchesPath(id), Buffer.from(JSON.stringify(part)))
+      count += vouches.length
+    }
+  }
+  return count
+}
+
+const writeStore = async (store: Store, wanted: Wanted, out: ArchiveWriter) => {
+  const { records, blobs } = store
   const packages: (Contents['packages'][number] & { readonly raw: Integrity })[] = []
   for await (const [name, { upstream, raw, fetchedAt }] of records.list<PackageRecord>(
     'package',
@@ -88,7 +113,8 @@ const writeStore = async ({ records, blobs }: Store, wanted: Wanted, out: Archiv
       tarballs++
     }
   }
-  return { packages: packages.length, tarballs, missing: [...missing] }
+  const vouches = await writeVouches(store, wanted, out)
+  return { packages: packages.length, tarballs, vouches, missing: [...missing] }
 }
 
 export const exportStore: Run = async (args, io) => {
@@ -118,9 +144,10 @@ export const exportStore: Run = async (args, io) => {
       const { bytes } = await out.finish()
       if (values.json) io.stdout.write(jsonText({ file, bytes, ...written }))
       else {
-        const { packages, tarballs, missing } = written
+        const { packages, tarballs, vouches, missing } = written
         for (const id of missing) io.stdout.write(`${id}: not in the store\n`)
-        const sum = `${packages} packages, ${tarballs} tarballs, ${sizeText(bytes)}`
+        const words = vouches === 0 ? '' : `, ${vouches} vouches`
+        const sum = `${packages} packages, ${tarballs} tarballs${words}, ${sizeText(bytes)}`
         io.stdout.write(
           `${name}: ${sum}${missing.length > 0 ? `; ${missing.length} missing` : ''}.\n`,
         )

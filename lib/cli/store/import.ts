@@ -65,6 +65,33 @@ const takeTarball = async (gate: Gate, id: PackageId): Promise<Outcome> => {
   }
 }
 
+/** Verified again under the trust of this site; what was taken back elsewhere is taken back here. */
+const takeVouches = async (
+  { vouching }: Gate,
+  archive: Archive,
+  id: PackageId,
+): Promise<readonly Outcome[]> => {
+  const { vouches, revocations } = await archive.vouches(id)
+  const outcomes: Outcome[] = []
+  const taking = async (what: string, work: () => Promise<unknown>) => {
+    try {
+      await work()
+    } catch (error) {
+      outcomes.push({ ...failure(what, error), outcome: 'refused' })
+    }
+  }
+  const text = `${id.name}@${id.version}`
+  for (const { by, ...rest } of revocations) {
+    const revocation = { ...rest, ...(by !== undefined && { by }) }
+    await taking(`a revocation for ${text}`, () => vouching.takeRevocation(id, revocation))
+  }
+  for (const { bundle, publicKey } of vouches) {
+    const kept = { bundle, ...(publicKey !== undefined && { publicKey }) }
+    await taking(`a vouch for ${text}`, () => vouching.add(kept, id))
+  }
+  return outcomes
+}
+
 /** `work` on each, a few at a time. */
 const eachOf = async <T>(items: readonly T[], work: (item: T) => Promise<void>) => {
   const queue = items.values()
@@ -134,6 +161,10 @@ export const importStore: Run = async (args, io) => {
       offered = await offersOf(archive, rooms.store, Date.now())
       const gate = rooms.openGate(settings.publicUrl)
       const outcomes: Outcome[] = []
+      // first: what is admitted may rest on them
+      await eachOf(archive.vouched, async id => {
+        outcomes.push(...(await takeVouches(gate, archive, id)))
+      })
       await eachOf([...offered.keys()], async packageName => {
         const failed = await takePackument(gate, packageName)
         if (failed) outcomes.push(failed)

@@ -6,20 +6,26 @@ import { open } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
+import type { z } from 'zod'
 import { AttestryError, messageOf } from '../../errors.ts'
 import type { PackageId } from '../../types.ts'
 import {
   attestationsPath,
+  CONTENTS,
   contentsSchema,
   packumentPath,
   partOf,
   tarballPath,
+  vouchesPath,
+  vouchesSchema,
   type ArchivePart,
   type Contents,
+  type VouchesPart,
 } from './archive.ts'
 import { readSpan, scanTar, type Span } from './scan-tar.ts'
 
 const MAX_CONTENTS = 256 * 1024 * 1024
+const MAX_VOUCHES = 16 * 1024 * 1024
 
 /** Bytes of one document of its kind. */
 export type ArchiveLimits = {
@@ -31,10 +37,13 @@ export type ArchiveLimits = {
 export type Archive = {
   readonly contents: Contents
   readonly tarballs: readonly PackageId[]
+  /** Versions that somebody vouched for, or took a vouch back. */
+  readonly vouched: readonly PackageId[]
   /** Entries that no export writes. */
   readonly ignored: number
   packument(name: string): Promise<Buffer | undefined>
   attestations(id: PackageId): Promise<Buffer | undefined>
+  vouches(id: PackageId): Promise<VouchesPart>
   tarball(id: PackageId): { readonly stream: Readable; readonly size: number } | undefined
   close(): Promise<void>
 }
@@ -49,6 +58,7 @@ export const openArchive = async (file: string, limits: ArchiveLimits): Promise<
   })
   const limitOf: Readonly<Record<ArchivePart['kind'], number>> = {
     contents: MAX_CONTENTS,
+    vouches: MAX_VOUCHES,
     ...limits,
   }
 
@@ -56,6 +66,7 @@ export const openArchive = async (file: string, limits: ArchiveLimits): Promise<
 
   const spans = new Map<string, Span>()
   const tarballs: PackageId[] = []
+  const vouched: PackageId[] = []
   let ignored = 0
 
   const note = (path: string, span: Span) => {
@@ -69,29 +80,31 @@ export const openArchive = async (file: string, limits: ArchiveLimits): Promise<
     if (spans.has(path)) throw bad(`it holds ${path} twice`)
     spans.set(path, span)
     if (part.kind === 'tarball') tarballs.push(part.id)
+    if (part.kind === 'vouches') vouched.push(part.id)
   }
 
-  const contentsOf = async (): Promise<Contents> => {
-    const span = spans.get('attestry-export.json')
-    if (!span) throw bad('it has no attestry-export.json')
+  const documentAt = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
+    const span = spans.get(path)
+    if (!span) throw bad(`it has no ${path}`)
     let document: unknown
     try {
       document = JSON.parse((await read(span)).toString('utf8'))
     } catch (error) {
-      throw bad(`attestry-export.json: ${messageOf(error)}`, error)
+      throw bad(`${path}: ${messageOf(error)}`, error)
     }
-    const result = contentsSchema.safeParse(document)
+    const result = schema.safeParse(document)
     if (result.success) return result.data
     const [issue] = result.error.issues
-    throw bad(`attestry-export.json: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`)
+    throw bad(`${path}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`)
   }
 
   try {
     await scanTar(handle, { bad, onFile: note, onOther: () => ignored++ })
-    const contents = await contentsOf()
+    const contents = await documentAt(CONTENTS, contentsSchema)
     return {
       contents,
       tarballs,
+      vouched,
       ignored,
       packument: async name => {
         const span = spans.get(packumentPath(name))
@@ -106,6 +119,7 @@ export const openArchive = async (file: string, limits: ArchiveLimits): Promise<
         const span = spans.get(attestationsPath(id))
         return span && (await read(span))
       },
+      vouches: id => documentAt(vouchesPath(id), vouchesSchema),
       tarball: id => {
         const span = spans.get(tarballPath(id))
         if (!span) return undefined

@@ -155,17 +155,26 @@ const layerBranch = (layer: Layer, look: Look): Branch =>
     [triedBranch(layer), ...checkBranches(layer, look)],
   )
 
-const suggestionText = (
-  { decision, reasons, lines, addTo, advice }: Why,
-  look: Look,
-): string => {
+/** To be copied as it is: no wrapping, no branches in front. */
+const copied = (lines: string) => lines.split('\n').map(plain).join('\n')
+
+const placeText = (addTo: readonly string[], look: Look) =>
+  paragraph(`Under rules: of ${addTo.join(', ')}, before the others:`, look)
+
+const vouchText = ({ vouch, addTo }: Why, look: Look): string => {
+  if (vouch === undefined) return ''
+  const { advice, lines, command } = vouch
+  const rules = lines === '' ? '' : `${placeText(addTo, look)}\n${copied(lines)}`
+  const lead = `\n${paragraph(bold('Or: somebody vouches for it'), look)}`
+  return `${lead}${paragraph(advice, look)}${rules}\n  ${plain(command)}\n`
+}
+
+const suggestionText = (why: Why, look: Look): string => {
+  const { decision, reasons, lines, addTo, advice } = why
   if (decision === 'allow' && reasons.length === 0) return ''
   const lead = `\n${paragraph(bold('What would admit it'), look)}${paragraph(advice, look)}`
-  if (lines === '') return lead
-  const where = `Under rules: of ${addTo.join(', ')}, before the others:`
-  // to be copied as it is: no wrapping, no branches in front
-  const copied = lines.split('\n').map(plain).join('\n')
-  return `${lead}${paragraph(where, look)}\n${copied}`
+  const rules = lines === '' ? '' : `${placeText(addTo, look)}\n${copied(lines)}`
+  return `${lead}${rules}${vouchText(why, look)}`
 }
 
 const CLOCKS = {
