@@ -51,7 +51,7 @@ const heading = (found: Found, now: Date): readonly string[] => {
       : `Who builds what was admitted since ${found.origin.since.slice(0, 10)}, as it was verified on ${day}.`
   return [
     what.replaceAll(/\s+/g, ' '),
-    'What is marked "learned" may be learned afresh; take the mark away to keep it as it is.',
+    'What is marked "learned" may be learned afresh; without the mark it is kept.',
   ]
 }
 

@@ -4,6 +4,7 @@ import { didYouMean } from '../config/nearest.ts'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import { commands as allCommands, type Command } from './commands.ts'
 import type { Io } from './io.ts'
+import { listed } from './parts.ts'
 import { version } from '../version.ts'
 
 const options = () =>
@@ -18,11 +19,8 @@ const options = () =>
       version: { short: 'V', description: 'Print the version.' },
     })
 
-const listOf = (commands: Readonly<Record<string, Command>>): string => {
-  const width = Math.max(...Object.keys(commands).map(name => name.length))
-  const lines = Object.entries(commands).map(([n, c]) => `  ${n.padEnd(width)}  ${c.summary}\n`)
-  return `\nCommands:\n${lines.join('')}`
-}
+const listOf = (commands: Readonly<Record<string, Command>>, columns: number): string =>
+  `\nCommands:\n${listed(commands, columns)}`
 
 /** jackspeak marks what it throws about arguments with this code in the cause. */
 const isUsageError = (error: unknown): error is Error =>
@@ -53,7 +51,7 @@ export const main = async (
     const global = options()
     const { values, positionals } = global.parse([...argv])
     if (values.help) {
-      io.stdout.write(`${global.usage()}\n${listOf(commands)}`)
+      io.stdout.write(`${global.usage()}\n${listOf(commands, io.stdout.columns ?? 80)}`)
       return 0
     }
     if (values.version) {

@@ -1,21 +1,35 @@
 /** A command made of parts: `attestry store gc`. */
 import { didYouMean } from '../config/nearest.ts'
 import { AttestryError } from '../errors.ts'
+import { wrap } from './audit/paint.ts'
 import type { Run } from './io.ts'
 
 export type Part = { readonly summary: string; load(): Promise<Run> }
 
+/** Names and what they do, in two columns of a terminal. */
+export const listed = (
+  parts: Readonly<Record<string, { readonly summary: string }>>,
+  columns: number,
+): string => {
+  const width = Math.max(...Object.keys(parts).map(name => name.length))
+  const room = Math.max(20, columns - width - 4)
+  return Object.entries(parts)
+    .flatMap(([name, { summary }]) =>
+      wrap(summary, room).map(
+        (line, i) => `  ${(i === 0 ? name : '').padEnd(width)}  ${line}\n`,
+      ),
+    )
+    .join('')
+}
+
 /** Runs the part that the first argument names; throws EUSAGE when there is none of that name. */
 export const commandOfParts = (command: string, parts: Readonly<Record<string, Part>>): Run => {
   const known = Object.keys(parts)
-  const width = Math.max(...known.map(name => name.length))
-  const lines = Object.entries(parts).map(
-    ([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}\n`,
-  )
-  const usage = `Usage:\n  attestry ${command} <what> [options]\n\n${lines.join('')}\nattestry ${command} <what> --help tells its options.\n`
+  const usage = (columns: number) =>
+    `Usage:\n  attestry ${command} <what> [options]\n\n${listed(parts, columns)}\nattestry ${command} <what> --help tells its options.\n`
   return async ([name, ...rest], io) => {
     if (name === '--help' || name === '-h') {
-      io.stdout.write(usage)
+      io.stdout.write(usage(io.stdout.columns ?? 80))
       return 0
     }
     const part = name !== undefined && Object.hasOwn(parts, name) ? parts[name] : undefined

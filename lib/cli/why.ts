@@ -1,6 +1,7 @@
 /** `attestry why`: the verdict on one version with everything it rests on. */
 import { AttestryError } from '../errors.ts'
 import type { Decision, PackageId } from '../types.ts'
+import { plain } from './audit/paint.ts'
 import type { Io, Run } from './io.ts'
 import { packageSpec } from './package-spec.ts'
 import { openSession, sessionJack, type SessionValues } from './session.ts'
@@ -59,7 +60,9 @@ export const why: Run = async (args, io) => {
     )
 
   const waiting = io.stderr.isTTY === true
-  if (waiting) io.stderr.write(`looking at ${id.name} and its publishers ...`)
+  // a line that the terminal breaks could not be taken back
+  const line = `looking at ${plain(id.name)} and its publishers ...`
+  if (waiting) io.stderr.write(line.slice(0, (io.stderr.columns ?? 80) - 1))
   let explained: Explained
   try {
     explained =

@@ -295,6 +295,16 @@ t.test('the table', async t => {
     // a name and its place are never broken
     t.ok(longest <= Math.max(columns, 80), `${longest} characters of ${columns}`)
   }
+  // one long name leaves the others where they are, and its own place goes below it
+  const name = '@organization-with-a-long-name/a-package-with-a-longer-one'
+  const long = reportOf({
+    judged: [refused({ name, version: '10.20.30-beta.1' }), refused({ name: 'short' })],
+    pastProxy: [pastProxy({ name, version: '10.20.30-beta.1' }), pastProxy({ name: 'near' })],
+  })
+  for (const line of at(80, long).split('\n')) t.ok(line.length <= 80, line)
+  t.match(at(80, long), `    ${name}@10.20.30-beta.1\n      package-lock.json:9  fixable\n`)
+  t.match(at(80, long), '    near@2.0.0  package-lock.json:9  fixable\n')
+  t.match(at(140, long), /^ {4}near@2\.0\.0 {30,}package-lock\.json:9 {2}fixable$/m)
   const cut = at(80, reportOf({ judged: many(25, refused) }))
   t.match(cut, '... and 15 more; --all shows them')
   t.equal(cut.split('not that one').length, 2, 'what all share is said once')

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { runCli } from './console.ts'
 import type { Command } from '../../lib/cli/commands.ts'
 import type { Io } from '../../lib/cli/io.ts'
 import { main } from '../../lib/cli/main.ts'
@@ -54,6 +55,16 @@ t.test('global options', async t => {
   t.match(version, /^\d+\.\d+\.\d+/)
   for (const option of ['--version', '-V'])
     t.match(await run(option), { code: 0, stdout: `${version}\n`, stderr: '', calls: [] })
+  for (const args of [['--help'], ['policy', '--help'], ['store', '--help']])
+    for (const columns of [80, 140]) {
+      const { stdout } = await runCli(args, { cwd: '/', columns })
+      const lines = stdout.split('\n')
+      t.same(
+        lines.filter(line => line.length > columns),
+        [],
+        args.join(' '),
+      )
+    }
   for (const option of ['--help', '-h']) {
     const { code, stdout, calls } = await run(option)
     t.match({ code, calls }, { code: 0, calls: [] })

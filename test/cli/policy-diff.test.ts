@@ -141,6 +141,30 @@ t.test('the report fits a terminal, and nothing in it disturbs one', async t => 
     t.match(text, /and 5 more/)
     for (const line of text.split('\n'))
       t.ok(line.length <= columns || line.includes('long-'), line)
+    // all of its parts, none of them nothing
+    const unknown = {
+      package: { name: 'b', version: '1.0.0' },
+      under: 'old',
+      code: 'ENOTFOUND',
+      message: 'x',
+    } as const
+    const full = diffText(
+      {
+        ...found,
+        unknown: [unknown],
+        changes: [
+          ...found.changes,
+          ...(['reasons', 'unchecked'] as const).map(kind => ({
+            package: { name: 'r', version: '1.0.0' },
+            kind,
+            old: standing('allow'),
+            new: standing('allow'),
+          })),
+        ],
+      },
+      { columns, paint: (_, text) => text, most: 1 },
+    )
+    for (const line of full.split('\n').slice(-4)) t.ok(line.length <= columns, line)
   }
 })
 

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import t from 'tap'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { writeSettings } from '../support/proxy.ts'
@@ -54,6 +55,22 @@ t.test('passing and failing', async t => {
       },
     ],
   })
+})
+
+t.test('on terminals', async t => {
+  const name = 'a case with a long name that goes on and on until no terminal has room for it '
+    .repeat(2)
+    .trim()
+  const { run } = await folderWith(t, {
+    'p.yaml': policy,
+    'p.test.yaml': cases(`name: ${name}, package: bad@1.0.0, expect: allow`),
+  })
+  for (const columns of [80, 140]) {
+    const { stdout } = await run(['policy', 'test', 'p.test.yaml'], columns)
+    for (const line of stripVTControlCharacters(stdout).split('\n'))
+      t.ok(line.length <= columns, line)
+    t.match(stripVTControlCharacters(stdout).replaceAll(/\n */g, ' '), `FAIL ${name}`)
+  }
 })
 
 t.test('which files, and which policies', async t => {

@@ -197,6 +197,16 @@ t.test('on terminals', async t => {
   }
 })
 
+t.test('the line of progress never breaks: it could not be taken back', async t => {
+  const name = `@a-scope-of-some-length/${'a-very-long-name-'.repeat(6)}x`
+  for (const columns of [40, 80]) {
+    const { stderr } = await why([name, '--config', config], { columns })
+    const line = stderr.slice(0, stderr.indexOf('\r'))
+    t.match(line, 'looking at @a-scope')
+    t.equal(line.length, columns - 1)
+  }
+})
+
 t.test('what cannot be told is 2', async t => {
   const cases: readonly (readonly [args: string[], stderr: RegExp])[] = [
     [['widget@9.9.9', '--config', config], /^ENOTFOUND/m],

@@ -9,7 +9,9 @@ import { judge } from '../../lib/policy/evaluate.ts'
 import { lintPolicy } from '../../lib/policy/lint.ts'
 import { parsePolicy, readPolicy } from '../../lib/policy/parse.ts'
 import { policyDigest } from '../../lib/policy/digest.ts'
-import { now } from '../policy/material.ts'
+import { observationOf } from '../../lib/learn/observation.ts'
+import type { Identity } from '../../lib/types.ts'
+import { identity, input, now, signed, verified } from '../policy/material.ts'
 import { judged, seen, type Build, type Seen } from './material.ts'
 
 const file = 'p.yaml'
@@ -309,4 +311,103 @@ rules:
     policyDigest([parsePolicy(text, { file })]),
     policyDigest([parsePolicy(next, { file })]),
   )
+})
+
+t.test('publishers of other issuers', async t => {
+  const found = (over: {
+    readonly [K in keyof Identity]?: Identity[K] | undefined
+  }): Identity =>
+    Object.fromEntries(
+      Object.entries({ ...identity(), environment: undefined, ...over }).filter(
+        ([, value]) => value !== undefined,
+      ),
+    ) as Identity
+  const bare = {
+    signer: undefined,
+    repository: undefined,
+    repositoryId: undefined,
+    owner: undefined,
+    ownerId: undefined,
+    workflow: undefined,
+    ref: undefined,
+    commit: undefined,
+    trigger: undefined,
+    runner: undefined,
+    visibility: undefined,
+  }
+  const api = 'https://circleci.com/api/v2/projects/22222222-2222-4222-8222-222222222222'
+  const identities: Readonly<Record<string, Identity>> = {
+    gitlab: found({
+      issuer: 'https://gitlab.com',
+      subject: 'https://gitlab.com/acme/tools/lib//.gitlab-ci.yml@refs/tags/v1.2.3',
+      signer: 'https://gitlab.com/acme/tools/lib//.gitlab-ci.yml@refs/tags/v1.2.3',
+      repository: 'https://gitlab.com/acme/tools/lib',
+      workflow: '.gitlab-ci.yml',
+      runner: 'gitlab-hosted',
+    }),
+    enterprise: found({ issuer: 'https://token.actions.githubusercontent.com/acme' }),
+    circleci: found({
+      ...bare,
+      issuer: 'https://oidc.circleci.com/org/11111111-1111-4111-8111-111111111111',
+      subject: `${api}/pipeline-definitions/33333333-3333-4333-8333-333333333333`,
+      signer: `${api}/pipeline-definitions/33333333-3333-4333-8333-333333333333`,
+      repository: 'https://github.com/acme/app',
+      ref: 'refs/heads/main',
+      runner: '""',
+    }),
+    google: found({
+      ...bare,
+      issuer: 'https://accounts.google.com',
+      subject: 'release@acme.iam.gserviceaccount.com',
+      subjectType: 'email',
+    }),
+    other: found({
+      ...bare,
+      issuer: 'https://issuer.acme.example',
+      subject: 'ana!acme.example',
+      subjectType: 'other',
+    }),
+  }
+  const inputs = Object.entries(identities).map(([name, who]) =>
+    input({ name, version: '1.2.3', provenance: verified(who), registrySignature: signed }),
+  )
+  const { text } = learn({
+    observations: inputs.map(observationOf),
+    others: [],
+    file,
+    heading: [],
+  })
+  for (const line of [
+    /name: circleci is built by acme\/app # learned\n {4}packages: \[circleci\]\n/,
+    / {2}acme-tools-lib: \{ gitlab: acme\/tools\/lib#1001, trigger: push \} # learned\n/,
+    / {2}acme-lib: \{ github: acme\/lib#1001, workflow: release\.yml, trigger: push, enterprise: acme \} # learned\n/,
+    / {2}app: \{ circleci: \{ organization: '1{8}[^}]+, pipeline: '3{8}[^}]+ \}, /,
+    / {2}release-acme\.iam\.gserviceaccount\.com: \{ google: release@acme\.iam\.gserviceaccount\.com \} # learned\n/,
+    /issuer: https:\/\/issuer\.acme\.example\n {4}subject: '?ana!acme\.example'?\n/,
+  ])
+    t.match(text.replaceAll(/,\n +/g, ', '), line)
+  t.strictSame(
+    objections(text, {
+      file,
+      among: policy => [policy],
+      learned: inputs,
+      pinned: new Set(inputs.map(({ package: { name, version } }) => `${name}@${version}`)),
+      now,
+    }),
+    [],
+  )
+  const policy = parsePolicy(text, { file })
+  const refused = (name: string, over: Partial<Identity>) => {
+    const facts = { name, version: '1.2.3', registrySignature: signed }
+    const who = { ...(identities[name] as Identity), ...over }
+    const { decision } = judge([policy], input({ ...facts, provenance: verified(who) }), now)
+    t.equal(decision, 'refuse', `${name} ${JSON.stringify(over)}`)
+  }
+  refused('gitlab', { issuer: 'https://gitlab.acme.example' })
+  refused('gitlab', { trigger: 'merge_request_event' })
+  refused('enterprise', { issuer: 'https://token.actions.githubusercontent.com' })
+  refused('circleci', { runner: 'ssh-rerun' })
+  refused('circleci', { repository: 'https://github.com/evil/app' })
+  refused('google', { subject: 'release@evil.iam.gserviceaccount.com' })
+  refused('other', { issuer: 'https://evil.example' })
 })

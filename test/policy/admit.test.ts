@@ -6,7 +6,7 @@ import t from 'tap'
 import { judge } from '../../lib/policy/evaluate.ts'
 import { explain } from '../../lib/policy/explain.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
-import type { ReasonCode } from '../../lib/types.ts'
+import type { Identity, ReasonCode } from '../../lib/types.ts'
 import {
   absent,
   daysAgo,
@@ -80,6 +80,34 @@ const cases: Readonly<Record<ReasonCode, readonly Case[]>> = {
       over: {},
       offered: 'rule',
     },
+    {
+      policy: `rules: [{ publishers: [{ packages: [lib], github: far/away#1, workflow: a.yml }] }]
+defaults: { require: { provenance: ${far} } }`,
+      over: {},
+      offered: 'rule',
+    },
+    ...[
+      { trigger: 'pull_request_target' },
+      { issuer: `${github}/acme` },
+      {
+        issuer: 'https://gitlab.com',
+        repository: 'https://gitlab.com/acme/tools/lib',
+        workflow: '.gitlab-ci.yml',
+        signer: 'https://gitlab.com/acme/tools/lib//.gitlab-ci.yml@refs/tags/v1.2.3',
+        runner: 'gitlab-hosted',
+      },
+      {
+        issuer: 'https://oidc.circleci.com/org/1',
+        subject: 'https://circleci.com/api/v2/projects/2/pipeline-definitions/3',
+        repositoryId: undefined,
+        workflow: undefined,
+        runner: '""',
+      },
+    ].map((over): Case => ({
+      policy: `defaults: { require: { provenance: ${far} } }`,
+      over: { provenance: verified(identity(over as Partial<Identity>)) },
+      offered: 'rule',
+    })),
     {
       policy: `defaults: { require: { provenance: ${far} } }`,
       // a name that the language can only mean as a pattern

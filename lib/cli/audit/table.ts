@@ -36,21 +36,31 @@ const rowsText = (
   margin = 2,
 ): string => {
   const width = (pick: (row: Row) => string) => Math.max(...rows.map(row => pick(row).length))
-  const [first, second] = [width(row => row.what), width(row => row.where)]
+  const [widest, second] = [width(row => row.what), width(row => row.where)]
+  // one long name must not push what is beside the others off the screen
+  const fits = Math.max(0, columns - margin - 2 - second)
+  const first = Math.min(widest, fits)
   const left = columns - margin - first - 2 - second - 2
   const short = rows.every(({ why }) => why.every(text => text.length <= left))
-  const beside = left >= ROOM || short
+  const beside = widest <= fits && (left >= ROOM || short)
   const [indent, room] = beside ? [columns - left, left] : [margin + 2, columns - margin - 2]
   const lines = rows.flatMap(({ what, where, why }) => {
-    const name = paint('bold', what.padEnd(first))
-    const head = `${' '.repeat(margin)}${name}  ${paint('dim', where)}`
+    const name = paint('bold', beside ? what.padEnd(first) : what)
+    const apart = what.length > first ? `\n${' '.repeat(margin + 2)}` : '  '
+    const head = `${' '.repeat(margin)}${name}${apart}${paint('dim', where)}`
     const texts = why.flatMap((text, i) =>
       wrap(text, room).map(line => (i === why.length - 1 ? paint('dim', line) : line)),
     )
     const below = texts.map(line => ' '.repeat(indent) + line)
-    if (!beside) return [head, ...below]
-    const gap = ' '.repeat(second - where.length + 2)
-    return [`${head}${gap}${texts[0] ?? ''}`, ...below.slice(1)]
+    if (beside) {
+      const gap = ' '.repeat(second - where.length + 2)
+      return [`${head}${gap}${texts[0] ?? ''}`, ...below.slice(1)]
+    }
+    const [only = '', ...more] = why
+    const used = what.length > first ? margin + 2 : margin + what.length + 2
+    return more.length === 0 && used + where.length + 2 + only.length <= columns
+      ? [[head, ...texts].join('  ')]
+      : [head, ...below]
   })
   return lines.map(line => `${line}\n`).join('')
 }

@@ -142,8 +142,6 @@ export const diffText = (diff: Diff, options: TextOptions): string => {
     `${counts.same} as before`,
   ].join(', ')
   const what = `${counted(diff.judged, 'package version')} ${where}`
-  // colours would be counted as characters
-  const last =
-    `${what}: ${summary}`.length <= columns ? `${what}: ${summary}` : `${what}:\n${summary}`
+  const last = wrap(`${what}: ${summary}`, columns).join('\n')
   return `${order.map(kind => section(kind, of(kind), options)).join('')}${unknownSection(diff, options)}${last}\n`
 }

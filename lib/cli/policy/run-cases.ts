@@ -139,7 +139,9 @@ const print = (files: readonly FileReport[], { stdout, env, cwd }: Io) => {
     const shown = shownPath(file, cwd)
     stdout.write(`${paint('bold', plain(`${shown}: ${policies.join(', ')}`))}\n`)
     for (const { name, line, column, result, messages } of cases) {
-      stdout.write(`  ${marks[result]} ${plain(name)}\n`)
+      const [head = '', ...more] = wrap(plain(name), columns - 7)
+      stdout.write(`  ${marks[result]} ${head}\n`)
+      for (const part of more) stdout.write(`       ${part}\n`)
       if (result === 'ok') continue
       const [first = '', ...rest] = messages
       const placed = complaintText({ file: shown, line, column, message: first })

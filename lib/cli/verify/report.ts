@@ -16,7 +16,7 @@ export type Verified = {
 }
 
 const headline: Readonly<Record<Decision, readonly [mark: 'good' | 'bad' | 'unsure', Span]>> = {
-  allow: ['good', { text: 'verified', style: 'green' }],
+  allow: ['good', { text: 'verified', style: 'bold' }],
   refuse: ['bad', { text: 'refused', style: 'red' }],
   unavailable: ['unsure', { text: 'could not be checked', style: 'magenta' }],
 }

@@ -12,8 +12,8 @@ const NAMES: Readonly<Record<string, string>> = {
 
 export const factName = (fact: string): string => NAMES[fact] ?? fact
 
+/** Green is for marks: as a word it is too pale on white ground. */
 const STYLES: Readonly<Record<string, Style>> = {
-  verified: 'green',
   invalid: 'red',
   unavailable: 'magenta',
 }

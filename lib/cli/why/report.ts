@@ -22,7 +22,7 @@ const headline = ({ decision, reasons }: Why): Span => {
   if (decision === 'unavailable') return { text: 'could not be checked', style: 'magenta' }
   return reasons.length > 0
     ? { text: 'allowed, because the policy only observes', style: 'magenta' }
-    : { text: 'allowed', style: 'green' }
+    : { text: 'allowed', style: 'bold' }
 }
 
 const wantedAndFound = (wanted: string | undefined, found: string | undefined) => [
