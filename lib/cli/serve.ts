@@ -37,6 +37,9 @@ const announce = (attestry: Attestry, log: Log, settings: Settings) => {
       upstreams: settings.upstreams.map(upstream => `${upstream.name} ${upstream.url}`),
       policies: names.length > 0 ? names : ['built-in baseline (enforce)'],
       policyDigest: gate.policyDigest,
+      trust: attestry.trust
+        .status()
+        .sources.map(({ name, origin }) => (origin === 'shipped' ? `${name} (shipped)` : name)),
       storage: settings.storage.path,
       version,
     },

@@ -2,6 +2,8 @@
  * A TUF repository in a tar.gz: what Policy Controller's `repository.mirrorFS` holds. It is only
  * read here; what is in it counts after the TUF client has verified it like any mirror's.
  */
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
 import { Parser, type ReadEntry } from 'tar'
 import { AttestryError, messageOf } from '../errors.ts'
 import { readBounded } from './files.ts'
@@ -23,10 +25,23 @@ const refuse = (file: string, what: string, cause?: unknown): never => {
   throw new AttestryError('ETRUST', `${file}: ${what}`, { cause })
 }
 
+const unzip = promisify(gunzip)
+
+/** Bounded before a byte of it is looked at: a small file may unpack to any size. */
+const unpacked = async (file: string): Promise<Buffer> => {
+  const bytes = await readBounded(file, archiveLimit)
+  try {
+    return await unzip(bytes, { maxOutputLength: contentLimit })
+  } catch (error) {
+    const tooLong = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
+    const what = tooLong ? `it unpacks to more than ${contentLimit} bytes` : 'it is no tar.gz'
+    return refuse(file, what, error)
+  }
+}
+
 const readEntries = (bytes: Buffer, file: string): Promise<Map<string, Buffer>> =>
   new Promise((resolve, reject) => {
     const files = new Map<string, Buffer>()
-    let total = 0
     let entries = 0
     const fail = (what: string, cause?: unknown) =>
       reject(new AttestryError('ETRUST', `${file}: ${what}`, { cause }))
@@ -34,10 +49,8 @@ const readEntries = (bytes: Buffer, file: string): Promise<Map<string, Buffer>> 
       strict: true,
       onReadEntry: (entry: ReadEntry) => {
         entries++
-        total += entry.size
         if (entries > mostEntries) fail(`it has more than ${mostEntries} entries`)
-        if (total > contentLimit) fail(`its content has more than ${contentLimit} bytes`)
-        if (entries > mostEntries || total > contentLimit || entry.type !== 'File') {
+        if (entries > mostEntries || entry.type !== 'File') {
           entry.resume()
           return
         }
@@ -55,7 +68,7 @@ const readEntries = (bytes: Buffer, file: string): Promise<Map<string, Buffer>> 
 
 /** Targets lie below the metadata, as sigstore publishes them, or beside it, as TUF's own tools do. */
 export const readArchive = async (file: string): Promise<TufArchive> => {
-  const files = await readEntries(await readBounded(file, archiveLimit), file)
+  const files = await readEntries(await unpacked(file), file)
   const names = [...files.keys()]
   const [found, ...more] = names.filter(name => /(^|\/)timestamp\.json$/.test(name))
   if (found === undefined) return refuse(file, 'it has no timestamp.json, so no TUF repository')

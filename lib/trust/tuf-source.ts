@@ -3,7 +3,7 @@
  * is given or shipped, going on from what is kept. Nothing older than what was seen is ever taken.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AttestryError, messageOf } from '../errors.ts'
 import { readBounded } from './files.ts'
@@ -65,6 +65,20 @@ const anchorState = (text: string, where: string): TufState => {
   return state
 }
 
+/** Milliseconds; a refresh is over long before. */
+const leftAfter = 3_600_000
+
+/** Of processes that were killed at work. */
+const removeLeftovers = async (folder: string): Promise<void> => {
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith('work-') && !name.startsWith('.')) continue
+    const path = join(folder, name)
+    const info = await stat(path).catch(() => undefined)
+    if (info && Date.now() - info.mtimeMs > leftAfter)
+      await rm(path, { recursive: true, force: true })
+  }
+}
+
 export const openTufSource = (options: TufSourceOptions): TufSource => {
   const { place, root, target, keysTargets, terms } = options
   const { folder, now } = terms
@@ -106,6 +120,7 @@ export const openTufSource = (options: TufSourceOptions): TufSource => {
 
   const update = async (): Promise<TufUpdate> => {
     await mkdir(folder, { recursive: true })
+    await removeLeftovers(folder)
     const scratch = await mkdtemp(join(folder, 'work-'))
     try {
       return await updateTuf({

@@ -8,6 +8,7 @@ import { openLog, type LogOptions } from '../../lib/observe/log.ts'
 import { openMetrics } from '../../lib/observe/metrics.ts'
 import { prettyLine } from '../../lib/observe/pretty.ts'
 import { hidden, scrub } from '../../lib/observe/scrub.ts'
+import { observeTrust, type TrustSeen } from '../../lib/observe/trust-events.ts'
 import type { AuditEntry } from '../../lib/types.ts'
 
 const sink = (options: Partial<LogOptions> & { isTTY?: boolean } = {}) => {
@@ -260,4 +261,55 @@ t.test('metrics: the event loop is watched, and two servers do not share', async
   while (performance.now() < end);
   await new Promise(done => setTimeout(done, 30))
   t.ok((await worst()) > 0.05, 'a blocked loop shows')
+})
+
+t.test('what trust rests on', async t => {
+  const { log, objects } = sink()
+  const registry = new Registry()
+  const { onStatus, onTrust, onRefresh } = observeTrust({ log, registry })
+  const seen = (...warnings: TrustSeen['warnings']): TrustSeen => ({
+    sources: [
+      {
+        name: 'public-good',
+        metadata: { root: { expires: '2027-01-01T00:00:00.000Z' } },
+        ...(warnings.length > 0 && { failure: {} }),
+      },
+    ],
+    upstreams: [{ upstream: 'npm', digest: 'abc' }],
+    warnings,
+  })
+  const source = 'public-good'
+  const failed = { source, kind: 'failed', message: 'no answer' } as const
+  const refused = { source: 'keys', kind: 'refused', message: 'rollback' } as const
+  const expiring = { source, kind: 'expiring', message: 'root ends' } as const
+  onStatus(seen())
+  onStatus(seen(failed, refused, expiring))
+  onStatus(seen(failed, refused, expiring))
+  onTrust({ upstream: 'npm', material: { digest: 'def', sources: ['a.json'] } })
+  onRefresh(source, 'failed')
+  t.match(await registry.metrics(), 'attestry_trust_failing{source="public-good"} 1')
+  onStatus(seen(expiring))
+  t.match(
+    objects().map(({ event, level }) => `${level as string} ${event as string}`),
+    [
+      'warn trust-failed',
+      'error trust-refused',
+      'warn trust-expiring',
+      'info trust-adopted',
+      'debug trust-refresh',
+      'info trust-restored',
+      'info trust-restored',
+    ],
+    'each once',
+  )
+  const text = await registry.metrics()
+  for (const line of [
+    'attestry_trust_info{upstream="npm",digest="abc"} 1',
+    'attestry_trust_failing{source="public-good"} 1',
+    'attestry_trust_expires_timestamp_seconds{source="public-good",role="root"} 1798761600',
+    'attestry_trust_warnings{kind="failed"} 0',
+    'attestry_trust_warnings{kind="expiring"} 1',
+    'attestry_trust_refreshes_total{outcome="failed"} 1',
+  ])
+    t.match(text, line)
 })

@@ -1,6 +1,15 @@
 /** TUF repositories as sources of trust: what is taken, what is refused, what stays when it is. */
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { followTrust } from '../../lib/trust/follow-trust.ts'
 import type { RootSource } from '../../lib/trust/source.ts'
@@ -46,6 +55,16 @@ t.test('a mirror with its own root', async t => {
   await room.renew()
   t.equal(changes.length, 1, 'nothing new, nothing told')
 
+  const old = join(kept, 'work-killed')
+  mkdirSync(old)
+  mkdirSync(join(kept, 'work-other'))
+  utimesSync(old, 0, 0)
+  await room.renew()
+  t.strictSame(
+    readdirSync(kept).filter(name => name.startsWith('work')),
+    ['work-other'],
+    'what others left behind is cleared, what they are at is not',
+  )
   repository.faults.down = true
   const requests = repository.requests.length
   const again = await open()
@@ -275,7 +294,18 @@ t.test('an archive', async t => {
   const only = [source]
   t.match(await refused(only, { network: false }), /tuf\.tar\.gz: ENOENT/)
   writeFileSync(file, 'no archive')
-  t.match(await refused(only), /tuf\.tar\.gz: it (is no tar\.gz|has no timestamp)/)
+  t.match(await refused(only), /tuf\.tar\.gz: it is no tar\.gz/)
+  writeFileSync(file, gzipSync(Buffer.alloc(129 * 1024 * 1024), { level: 1 }))
+  t.match(await refused(only), /it unpacks to more than \d+ bytes/)
+  const timestamp = repository.files.get('timestamp.json') ?? Buffer.of()
+  repository.files.delete('timestamp.json')
+  await repository.archive(file)
+  t.match(await refused(only), /it has no timestamp\.json/)
+  repository.files.set('other/timestamp.json', timestamp)
+  repository.files.set('timestamp.json', timestamp)
+  await repository.archive(file)
+  t.match(await refused(only), /several TUF repositories/)
+  repository.files.delete('other/timestamp.json')
   await repository.archive(file, 'a/repository')
   const room = await open(only, { network: false })
   t.equal(inForce(room), rootA)
