@@ -4,13 +4,14 @@
  *
  *     npm run bench -- --suites verification,replay --rounds 3
  */
-import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { svgOf } from './chart.ts'
 import { openLoadGenerator } from './load.ts'
 import { largeOnes, loopSuite } from './loop.ts'
+import { npmSuite } from './npm.ts'
 import { peerNames } from './peers.ts'
 import { profileSuite } from './profile.ts'
 import { replaySuite } from './replay.ts'
@@ -32,20 +33,26 @@ const suites: Readonly<Record<string, Suite>> = {
   replay: replaySuite,
   packuments: packumentSuite,
   tarballs: tarballSuite,
+  npm: npmSuite,
   profile: profileSuite,
 }
 /** These need no proxy beside Attestry. */
 const alone = new Set(['verification', 'verdicts', 'loop', 'profile'])
 
+/** What follows it in a document is made by this program. */
+const marker = '<!-- Measured by npm run bench; everything below is its output. -->'
+
 const usage = `npm run bench -- [options]
 
-  --suites LIST    of ${Object.keys(suites).join(', ')}; default all but profile
+  --suites LIST    of ${Object.keys(suites).join(', ')}; default all but npm and profile
   --rounds N       default 3
   --peers LIST     of ${peerNames.join(', ')}; default all that are here, - for none
   --seconds N      of load in each round, default 3
   --packages N     of the application, default 835
   --patience N     seconds to wait for other work to pause before each measurement, default 0
   --out FILE       writes the report there, and charts as FILE.NAME.svg
+  --into FILE      writes it in place of what follows the line
+                   "${marker}" in FILE, and charts beside it
 `
 
 const say = (line: string): void => {
@@ -59,7 +66,7 @@ const readOptions = () => {
       suites: {
         type: 'string',
         default: Object.keys(suites)
-          .filter(name => name !== 'profile')
+          .filter(name => name !== 'profile' && name !== 'npm')
           .join(','),
       },
       rounds: { type: 'string', default: '3' },
@@ -68,6 +75,7 @@ const readOptions = () => {
       packages: { type: 'string', default: '835' },
       patience: { type: 'string', default: '0' },
       out: { type: 'string' },
+      into: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
   })
@@ -99,6 +107,7 @@ const readOptions = () => {
     packages: number('packages', 1),
     patience: number('patience', 0),
     out: values.out,
+    into: values.into,
   }
 }
 
@@ -111,11 +120,11 @@ const machine = () => {
 const memorySection = (targets: readonly Target[]): string =>
   markdown({
     title: 'Memory',
-    text: 'Highest resident memory of each process tree over all of the above, sum of the peaks, MB.',
-    columns: ['target', 'peak MB'],
+    text: 'Highest resident memory over all of the above, MB: of the largest process, and the sum of the peaks of all.',
+    columns: ['target', 'largest process', 'all'],
     rows: targets
       .filter(({ restart }) => restart !== undefined)
-      .map(({ name, peak }) => [name, show(peak())]),
+      .map(({ name, peak }) => [name, show(peak().largest), show(peak().sum)]),
   })
 
 const options = readOptions()
@@ -164,6 +173,16 @@ try {
   if (needsPeers) parts.push(memorySection(targets))
   const report = [...head, ...parts].join('\n')
   process.stdout.write(report)
+  if (options.into !== undefined) {
+    const { into } = options
+    const [before = '', after] = (await readFile(into, 'utf8')).split(marker)
+    if (after === undefined) throw new Error(`${into} has no line ${marker}`)
+    const plain = basename(into).replace(/\.md$/, '')
+    const images = charts.map(([name]) => `![${name}](${plain}.${name}.svg)\n`)
+    await writeFile(into, `${before}${marker}\n\n${[...images, report].join('\n')}`)
+    for (const [name, chart] of charts)
+      await writeFile(join(dirname(into), `${plain}.${name}.svg`), svgOf(chart))
+  }
   if (options.out !== undefined) {
     await mkdir(dirname(options.out), { recursive: true })
     await writeFile(options.out, report)

@@ -4,14 +4,15 @@ import type { LoopDelay } from './probe.ts'
 import { askServer } from './servers.ts'
 import { median, show } from './statistics.ts'
 import type { Bench, SuiteResult } from './suite.ts'
+import { aloneTarget } from './targets.ts'
 
 export const largeOnes = 10
 
 const headers = { accept: 'application/vnd.npm.install-v1+json', 'accept-encoding': 'gzip' }
 
 export const loopSuite = async (bench: Bench): Promise<SuiteResult> => {
-  const target = bench.targets.find(({ name }) => name === 'attestry')
-  if (!target?.restart) throw new Error('there is no attestry to look into')
+  const target = aloneTarget(bench.upstream, bench.folder)
+  if (!target.restart) throw new Error('there is no attestry to look into')
   const rows: string[][] = []
   const delays: LoopDelay[] = []
   for (let round = 0; round < bench.rounds; round++) {
@@ -36,6 +37,7 @@ export const loopSuite = async (bench: Bench): Promise<SuiteResult> => {
     const figures = [delay.p50, delay.p99, delay.most, seconds, others() * 100].map(show)
     rows.push([`${round + 1}`, ...figures, `${bad}`])
   }
+  await target.stop()
   bench.say(`loop: p99 ${show(median(delays.map(({ p99 }) => p99)))} ms`)
   return {
     sections: [

@@ -44,15 +44,25 @@ export const cpuOf = (root: number, ended = false): number => {
   return all.reduce((sum, value) => sum + value, 0) / ticks
 }
 
-/** MB of a process and all below it: resident now, and the sum of their peaks. */
-export const memoryOf = (root: number): { readonly rss: number; readonly peak: number } => {
-  const sum = (field: string) =>
-    treeOf(root)
-      .map(pid =>
-        Number(new RegExp(`${field}:\\s+(\\d+)`).exec(read(`/proc/${pid}/status`))?.[1]),
-      )
-      .reduce((total, value) => total + (Number.isNaN(value) ? 0 : value * 1024), 0) / 1e6
-  return { rss: sum('VmRSS'), peak: sum('VmHWM') }
+export type MemoryUse = {
+  /** Resident now, of all together. */
+  readonly rss: number
+  /** The sum of their peaks. */
+  readonly peak: number
+  /** The highest of their peaks. */
+  readonly largest: number
+}
+
+/** MB of a process and all below it. */
+export const memoryOf = (root: number): MemoryUse => {
+  const each = (field: string) =>
+    treeOf(root).map(pid => {
+      const kib = new RegExp(`${field}:\\s+(\\d+)`).exec(read(`/proc/${pid}/status`))?.[1]
+      return (Number(kib ?? 0) * 1024) / 1e6
+    })
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
+  const peaks = each('VmHWM')
+  return { rss: sum(each('VmRSS')), peak: sum(peaks), largest: Math.max(0, ...peaks) }
 }
 
 const machineNow = () => {

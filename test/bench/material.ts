@@ -59,6 +59,10 @@ const manifestOf = (bytes: number, random: Random): Record<string, unknown> => {
   return { dependencies, engines: { node: '>= 18' } }
 }
 
+/** As many bytes, and nothing that an installer would look for. */
+const optional = (dependencies: unknown) =>
+  Object.fromEntries(Object.keys(dependencies ?? {}).map(key => [key, { optional: true }]))
+
 const fakeDigest = (text: string, algorithm: string) =>
   createHash(algorithm).update(text).digest()
 
@@ -84,7 +88,10 @@ const makePackage = async (
   for (let i = 0; i < versions; i++) {
     const version = `${Math.floor(i / 100)}.${Math.floor(i / 10) % 10}.${i % 10}`
     const newest = i === versions - 1
-    const manifest = random() < 0.1 ? manifestOf(each, random) : shared
+    const usual = random() < 0.1 ? manifestOf(each, random) : shared
+    // what it names is not there, so that a version that is installed must not want it
+    const { dependencies, ...rest } = usual
+    const manifest = newest ? { ...rest, peerDependenciesMeta: optional(dependencies) } : usual
     const tarball =
       newest && shape.tarball !== undefined
         ? packTarball(

@@ -3,6 +3,7 @@
  * idle otherwise. `watch` and `tell`: the delay of the event loop in between. `profile` and
  * `profiled`: where the processor's time goes in between.
  */
+import cluster from 'node:cluster'
 import { Session } from 'node:inspector/promises'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { CpuProfile } from './cpu-profile.ts'
@@ -44,9 +45,12 @@ const handlers: Readonly<Record<string, () => unknown>> = {
   },
 }
 
-if (process.send !== undefined) {
+// the processes of a cluster have channels of their own
+if (process.send !== undefined && cluster.isPrimary) {
   process.on('message', message => {
-    const answer = async () => handlers[String(message)]?.()
+    const handler = handlers[String(message)]
+    if (handler === undefined) return
+    const answer = async () => handler()
     void answer().then(told => process.send?.(told))
   })
   // the channel must not keep the server from ending

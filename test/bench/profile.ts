@@ -7,7 +7,7 @@ import type { Section } from './report.ts'
 import { askServer } from './servers.ts'
 import { show } from './statistics.ts'
 import type { Bench, SuiteResult } from './suite.ts'
-import type { Target } from './targets.ts'
+import { aloneTarget, type Target } from './targets.ts'
 
 type Flow = {
   readonly title: string
@@ -103,11 +103,12 @@ const replayed = async ({ upstream }: Bench, target: Target): Promise<readonly S
 }
 
 export const profileSuite = async (bench: Bench): Promise<SuiteResult> => {
-  const target = bench.targets.find(({ name }) => name === 'attestry')
-  if (!target?.restart) throw new Error('there is no attestry to look into')
+  const target = aloneTarget(bench.upstream, bench.folder)
+  if (!target.restart) throw new Error('there is no attestry to look into')
   await target.restart(true)
   const sections = [...(await replayed(bench, target))]
   for (const flow of flows) sections.push(...(await loaded(bench, target, flow)))
+  await target.stop()
   for (const { title, text } of sections)
     if (text !== undefined) bench.say(`profile: ${title}: ${text}`)
   return { sections }

@@ -19,22 +19,23 @@ export type Target = {
   /** The running process; Attestry's takes messages of probe.ts. */
   readonly server: () => RunningServer | undefined
   readonly stop: () => Promise<void>
-  /** Highest sum of resident memory seen when it was stopped, MB. */
-  readonly peak: () => number
+  /** Highest sum of resident memory seen when it was stopped, and of the largest process, MB. */
+  readonly peak: () => { readonly sum: number; readonly largest: number }
 }
 
 const bin = fileURLToPath(new URL('../../bin/attestry.ts', import.meta.url))
 const probe = new URL('./probe.ts', import.meta.url).href
 
-const attestry = (upstream: RunningUpstream): Peer => ({
-  name: 'attestry',
-  note: `from its sources on Node ${process.versions.node}, baseline policy, everything verified`,
+/** `alone`: one process, to be looked into; else as many as there are processors. */
+const attestry = (upstream: RunningUpstream, alone = false): Peer => ({
+  name: alone ? 'attestry, one process' : 'attestry',
+  note: `from its sources on Node ${process.versions.node}, ${alone ? 'cluster.workers: 1' : 'cluster.workers: auto'}, baseline policy, everything verified`,
   prepare: async folder => {
     const file = await writeSettings(folder, {
       upstream: `${upstream.url}/`,
       trustedRoot: upstream.trustedRoot,
       registryKeys: upstream.registryKeys,
-      settings: 'cache: { packumentTtl: 30m }',
+      settings: `cache: { packumentTtl: 30m }\ncluster: { workers: ${alone ? 1 : 'auto'} }`,
     })
     const address = `127.0.0.1:${await freePort()}`
     return {
@@ -49,12 +50,15 @@ const attestry = (upstream: RunningUpstream): Peer => ({
 })
 
 const started = (peer: Peer, root: string): Target => {
-  const folder = join(root, peer.name)
+  const folder = join(root, peer.name.replaceAll(/\W+/g, '-'))
   let url = ''
   let server: RunningServer | undefined
-  let peak = 0
+  let peak = { sum: 0, largest: 0 }
   const stop = async () => {
-    if (server && hasProc) peak = Math.max(peak, memoryOf(server.pid).peak)
+    if (server && hasProc) {
+      const { peak: sum, largest } = memoryOf(server.pid)
+      peak = { sum: Math.max(peak.sum, sum), largest: Math.max(peak.largest, largest) }
+    }
     await server?.stop()
     server = undefined
   }
@@ -87,7 +91,7 @@ const direct = (upstream: RunningUpstream): Target => ({
   url: () => upstream.url,
   pid: () => upstream.pid,
   server: () => undefined,
-  peak: () => Number.NaN,
+  peak: () => ({ sum: Number.NaN, largest: Number.NaN }),
   stop: () => Promise.resolve(),
 })
 
@@ -106,3 +110,7 @@ export const openTargets = async (
   })
   return [direct(upstream), ...[attestry(upstream), ...present].map(p => started(p, folder))]
 }
+
+/** Attestry in one process, for suites that look into it. */
+export const aloneTarget = (upstream: RunningUpstream, folder: string): Target =>
+  started(attestry(upstream, true), folder)

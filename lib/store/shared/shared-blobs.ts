@@ -177,6 +177,11 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
       if (found) rows.touch(integrity)
       return found
     },
+    peek: integrity => {
+      const found = local.peek?.(integrity)
+      if (found) rows.touch(integrity)
+      return found
+    },
     open: async (integrity, range) => {
       assertOpen(lifetime)
       const here = await local.open(integrity, range)
