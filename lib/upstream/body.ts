@@ -37,6 +37,20 @@ export const isDecodingError = (error: unknown): boolean =>
   typeof error.code === 'string' &&
   /^(Z_(?!BUF_ERROR)|ERR_BROTLI|ERR_ZSTD|ZSTD_error|ERR__ERROR|ERR_PADDING)/.test(error.code)
 
+/** Up to here, packed and unpacked, the thread does at once what a stream would take many turns for. */
+const small = { packed: 64 * 1024, unpacked: 512 * 1024 }
+
+/** Undefined when it unpacks to more than is small. */
+const unpackSmall = (packed: Buffer): Buffer | undefined => {
+  try {
+    return gunzipSync(packed, { maxOutputLength: small.unpacked })
+  } catch (error) {
+    if (error instanceof RangeError && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE')
+      return undefined
+    throw error
+  }
+}
+
 /**
  * The whole body, decoded. The limit holds before and after decoding: a small body that unpacks
  * to a huge one ends at the limit, and so does a huge one that unpacks to nothing.
@@ -62,9 +76,39 @@ export const readBody = async (
   const collect = async (source: AsyncIterable<Buffer>) => {
     for await (const chunk of bounded(source)) chunks.push(chunk)
   }
-  if (encoding === 'identity') await pipeline(body, collect)
-  else await pipeline(body, bounded, decoders[encoding](), collect)
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+  const whole = () => (chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
+  if (encoding === 'identity') {
+    await pipeline(body, collect)
+    return whole()
+  }
+  const decode = (source: Parameters<typeof bounded>[0]) =>
+    pipeline(source, bounded, decoders[encoding](), collect)
+  if (encoding !== 'gzip' && encoding !== 'x-gzip') {
+    await decode(body)
+    return whole()
+  }
+  const head: Buffer[] = []
+  let length = 0
+  const rest = bounded(body as AsyncIterable<Buffer>)
+  while (length <= small.packed) {
+    const next = await rest.next()
+    if (next.done === true) {
+      const packed = Buffer.concat(head)
+      const unpacked = unpackSmall(packed)
+      if (unpacked !== undefined && unpacked.length <= limit) return unpacked
+      await decode(Readable.from([packed]))
+      return whole()
+    }
+    head.push(next.value)
+    length += next.value.length
+  }
+  await decode(
+    (async function* () {
+      yield* head
+      yield* rest
+    })(),
+  )
+  return whole()
 }
 
 /**
