@@ -262,6 +262,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
             policies,
             views,
             publicUrl,
+            deprecates: settings.observe.deprecate,
             cache: {
               ...cache,
               memory: half,

@@ -99,6 +99,14 @@ export const settingsSchema = z
       })
       .describe('How long answers of the upstream hold.')
       .prefault({}),
+    observe: z
+      .strictObject({
+        deprecate: flag(
+          'Mark versions that observe mode lets through as deprecated, with the reason: clients warn, and most then take another version of the range.',
+        ).default(false),
+      })
+      .describe('What clients see of what only observe mode lets through.')
+      .prefault({}),
     limits: z
       .strictObject({
         packument: size('Largest packument, decompressed.', memory).prefault('128MiB'),

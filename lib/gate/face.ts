@@ -27,7 +27,7 @@ import type { Memory } from './memory.ts'
 import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
 import type { PassThrough } from './pass-through.ts'
-import { rewriteManifest } from './representation.ts'
+import { deprecateManifest, rewriteManifest } from './representation.ts'
 import type { Routing } from './routing.ts'
 import type { Search } from './search.ts'
 import type { SignVersion } from './sign-version.ts'
@@ -57,6 +57,8 @@ export type Shared = {
   readonly sign: SignVersion
   readonly upstreamFor: (name: string) => Upstream
   readonly examinerFor: (upstream: string) => Examiner
+  /** Marks what observe mode lets through as deprecated. */
+  readonly deprecates: boolean
   readonly now: () => Date
   readonly observer: GateObserver
 }
@@ -81,7 +83,7 @@ const AHEAD = 3
 export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOptions): Face => {
   const { store, packages, book, documents, epochs, signatures, memory, kept, now, observer } =
     shared
-  const { upstreamFor, examinerFor } = shared
+  const { upstreamFor, examinerFor, deprecates } = shared
   const key = `${view ?? ''} ${publicUrl}`
   const renewed = new LRUCache<string, true>({ max: RENEWED })
   const judges = openJudges({
@@ -91,7 +93,17 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     trustOf: upstream => examinerFor(upstream).trust,
     now,
   })
-  const views = openViews({ packages, judges, epochs, now, publicUrl, kept, memory, key })
+  const views = openViews({
+    packages,
+    judges,
+    epochs,
+    now,
+    publicUrl,
+    kept,
+    memory,
+    key,
+    deprecates,
+  })
   const admissions = openAdmissions({
     store,
     alone: shared.alone,
@@ -189,7 +201,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
       return served
     },
     manifest: async (name, versionOrTag) => {
-      const { index, refused } = await views.standing(name)
+      const { index, refused, observed } = await views.standing(name)
       const tags = await views.distTags(name)
       const version = index.versions.has(versionOrTag) ? versionOrTag : tags[versionOrTag]
       if (version === undefined) {
@@ -201,7 +213,9 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
       const verdict = refused.get(version)
       if (verdict) return { refused: verdict }
       const manifest = await packages.manifest(index, version)
-      return { manifest: rewriteManifest(manifest, name, version, { publicUrl }) }
+      const against = deprecates ? observed.get(version) : undefined
+      const warned = against ? deprecateManifest(manifest, against, { publicUrl }) : manifest
+      return { manifest: rewriteManifest(warned, name, version, { publicUrl }) }
     },
     distTags: views.distTags,
     versions: async name => [...(await packages.get(name)).versions.keys()],

@@ -80,6 +80,8 @@ export type GateOptions = {
   readonly signers?: ReadonlyMap<string, RegistrySigner>
   /** Of what is passed on; default as in the settings. */
   readonly limits?: PassLimits
+  /** Marks what observe mode lets through as deprecated; default no. */
+  readonly deprecates?: boolean
   /** Where clients reach us; ends with a slash. */
   readonly publicUrl: string
   /** All in milliseconds, but `memory` in bytes. */
@@ -303,6 +305,7 @@ export const openGate = (options: GateOptions): Gate => {
         : openKeptRepresentations({ store, maker: options.maker, later: background.add }),
     upstreamFor,
     examinerFor,
+    deprecates: options.deprecates ?? false,
     now,
     observer,
   }

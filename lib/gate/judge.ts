@@ -10,6 +10,7 @@ import type { EvidenceBook } from './evidence-book.ts'
 import { claimedEvidence, standingFacts, type EvidenceRecord } from './evidence-facts.ts'
 import { openPace } from './pace.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
+import { isObserved } from './reasons.ts'
 import { splitViewFact } from './split-view.ts'
 import type { VouchBook } from './vouch-book.ts'
 
@@ -35,6 +36,8 @@ export type Standing = {
   readonly outdated?: readonly string[]
   /** Verdicts that hide a version. */
   readonly refused: ReadonlyMap<string, Verdict>
+  /** Verdicts of what is shown only because a policy observes; not for want of having looked. */
+  readonly observed: ReadonlyMap<string, Verdict>
   /** Milliseconds since the epoch when time alone changes something; Infinity when never. */
   readonly changesAt: number
 }
@@ -155,17 +158,19 @@ export const openJudges = ({ policies, book, vouches, trustOf, now }: JudgesOpti
       const vouched = await vouches.any(index.name)
       const breathe = openPace()
       const refused = new Map<string, Verdict>()
+      const observed = new Map<string, Verdict>()
       let changesAt = Number.POSITIVE_INFINITY
       for (const claims of index.versions.values()) {
         const standing = standingEvidence(index, claims, known.get(claims.version))
         const evidence = vouched ? await withVouches(index, standing) : standing
         const verdict = judge(layers, inputFor(index, claims, evidence, history), at)
         if (verdict.decision === 'refuse') refused.set(claims.version, verdict)
+        else if (isObserved(verdict)) observed.set(claims.version, verdict)
         if (verdict.changesAt) changesAt = Math.min(changesAt, Date.parse(verdict.changesAt))
         await breathe()
       }
       const outdated = await book.outdated(index)
-      return { index, refused, changesAt, ...(outdated.length > 0 && { outdated }) }
+      return { index, refused, observed, changesAt, ...(outdated.length > 0 && { outdated }) }
     },
   }
 }

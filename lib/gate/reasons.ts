@@ -6,9 +6,13 @@ import type { Reason, Verdict } from '../types.ts'
  * telling; it may only be that nobody had looked yet.
  */
 export const tellingReasons = ({ decision, reasons }: Verdict): readonly Reason[] =>
-  decision === 'refuse'
+  decision !== 'unavailable' && reasons.some(({ code }) => code !== 'EVIDENCE_UNAVAILABLE')
     ? reasons.filter(({ code }) => code !== 'EVIDENCE_UNAVAILABLE')
     : reasons
+
+/** Something speaks against it, and observe mode alone lets it through. */
+export const isObserved = ({ decision, reasons }: Verdict): boolean =>
+  decision === 'allow' && reasons.some(({ code }) => code !== 'EVIDENCE_UNAVAILABLE')
 
 const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`)
 

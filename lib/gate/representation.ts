@@ -90,6 +90,22 @@ export const rewriteManifest = (
   }
 }
 
+/**
+ * The manifest of a version that observe mode lets through, deprecated with the reasons: clients warn,
+ * and npm, pnpm 11, Yarn 4 and Bun take another version of the range. What its publisher said stays.
+ */
+export const deprecateManifest = (
+  manifest: Manifest,
+  verdict: Verdict,
+  addresses: Addresses,
+): Manifest => {
+  const { name, version } = verdict.package
+  const own = `Policy would refuse it. ${reasonsText(verdict)} See ${whyUrl(addresses, name, version)}`
+  const { deprecated } = manifest
+  const said = typeof deprecated === 'string' && deprecated !== '' ? `${deprecated} ` : ''
+  return { ...manifest, deprecated: `${said}${own}` }
+}
+
 const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall']
 
 const abbreviate = (manifest: Manifest): Manifest => {
@@ -102,22 +118,46 @@ const abbreviate = (manifest: Manifest): Manifest => {
     : kept
 }
 
+/** npm may be told to pick a staged version: its addresses lead to us, where it is judged like any other. */
+const stagedOf = (staged: Manifest, name: string, addresses: Addresses): Manifest => ({
+  ...staged,
+  versions: Object.fromEntries(
+    Object.entries(record(staged['versions'])).map(([version, manifest]) => [
+      version,
+      rewriteManifest(record(manifest), name, version, addresses),
+    ]),
+  ),
+})
+
 /** The text npm prints above "due to policy violations"; bounded, the newest refusals first. */
 const restrictionsOf = (
   name: string,
   refused: ReadonlyMap<string, Verdict>,
   addresses: Addresses,
+  given: Manifest,
 ) => {
+  const theirs = theirRestrictions(given)
   const newest = [...refused].toReversed()
   const lines = newest.slice(0, 5).map(([version, verdict]) => {
     return `${name}@${version} ${reasonsText(verdict)} See ${whyUrl(addresses, name, version)}`
   })
   const more = newest.length > 5 ? [`${newest.length - 5} more versions are refused.`] : []
   return {
-    message: [...lines, ...more].join('\n'),
+    message: [...lines, ...more, theirs.message].filter(Boolean).join('\n'),
     versions: Object.fromEntries(
-      newest.map(([version]) => [version, { name, version } as const]),
+      [...theirs.names, ...refused.keys()]
+        .toReversed()
+        .map(version => [version, { name, version } as const]),
     ),
+  }
+}
+
+/** What an upstream itself says it does not serve, and why; only its words are taken, no addresses. */
+const theirRestrictions = (given: Manifest) => {
+  const { message } = given
+  return {
+    message: typeof message === 'string' ? message.slice(0, 2000) : '',
+    names: Object.keys(record(given['versions'])),
   }
 }
 
@@ -177,8 +217,8 @@ const openSink = () => {
   }
 }
 
-const TOP_ABBREVIATED = new Set(['name', 'dist-tags', 'versions'])
-/** Ours to say, not the upstream's. */
+const TOP_ABBREVIATED = new Set(['name', 'dist-tags', 'versions', 'stagedVersions'])
+/** Put together with ours. */
 const TOP_DROPPED = new Set(['policyRestrictions'])
 
 /** `packument` is the upstream's text that `standing.index` was read from. */
@@ -186,9 +226,13 @@ export const buildRepresentation = async (
   packument: Packument,
   standing: Standing,
   form: Form,
-  { hints = false, ...addresses }: Addresses & { readonly hints?: boolean },
+  {
+    hints = false,
+    deprecates = false,
+    ...addresses
+  }: Addresses & { readonly hints?: boolean; readonly deprecates?: boolean },
 ): Promise<Representation> => {
-  const { index, refused } = standing
+  const { index, refused, observed } = standing
   const { name } = index
   const { text, top, versions } = packument
   const shown = new Set([...versions.keys()].filter(version => !refused.has(version)))
@@ -211,7 +255,9 @@ export const buildRepresentation = async (
     for (const [version, slice] of versions) {
       if (!shown.has(version)) continue
       const manifest = manifestAt(text, slice, name)
-      const rewritten = rewriteManifest(manifest, name, version, addresses)
+      const verdict = deprecates ? observed.get(version) : undefined
+      const warned = verdict ? deprecateManifest(manifest, verdict, addresses) : manifest
+      const rewritten = rewriteManifest(warned, name, version, addresses)
       const json = JSON.stringify(form === 'full' ? rewritten : abbreviate(rewritten))
       await sink.write(`${between}${JSON.stringify(version)}:${json}`)
       between = ','
@@ -226,11 +272,16 @@ export const buildRepresentation = async (
     else if (key === 'time') {
       const kept = Object.entries(time).filter(([version]) => !refused.has(version))
       await member(key, JSON.stringify(Object.fromEntries(kept)))
+    } else if (key === 'stagedVersions') {
+      const staged = stagedOf(manifestAt(text, slice, name), name, addresses)
+      await member(key, JSON.stringify(staged))
     } else await member(key, JSON.stringify(parseSlice(text, slice)))
   }
   if (form === 'abbreviated' && modified) await member('modified', JSON.stringify(modified))
-  if (refused.size > 0) {
-    const restrictions = restrictionsOf(name, refused, addresses)
+  const given = top.get('policyRestrictions')
+  if (refused.size > 0 || given) {
+    const theirs = given ? manifestAt(text, given, name) : {}
+    const restrictions = restrictionsOf(name, refused, addresses, theirs)
     await member('policyRestrictions', JSON.stringify(restrictions))
   }
   await sink.write('}')

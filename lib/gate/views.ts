@@ -25,6 +25,8 @@ export type ViewsOptions = {
   /** Shared with others, whose `key` is another. */
   readonly memory: Memory
   readonly key: string
+  /** Versions that observe mode lets through are marked as deprecated. */
+  readonly deprecates: boolean
 }
 
 export type Views = ReturnType<typeof openViews>
@@ -37,11 +39,13 @@ export type ServedPackument = {
 
 const variantOf = (form: Form, hints: boolean) => (hints ? `${form}+hints` : form)
 
-/** What a representation shows of verdicts: which versions are refused, and in which words. */
-const effectOf = ({ refused }: Standing): string => {
-  if (refused.size === 0) return ''
+/** What a representation shows of verdicts: which versions are refused or deprecated, in which words. */
+const effectOf = ({ refused, observed }: Standing, deprecates: boolean): string => {
+  const told = deprecates ? [...refused, ...observed] : [...refused]
+  if (told.length === 0) return ''
   const hash = createHash('sha256')
-  for (const [version, verdict] of refused) hash.update(`${version} ${reasonsText(verdict)}\n`)
+  for (const [version, verdict] of told)
+    hash.update(`${verdict.decision} ${version} ${reasonsText(verdict)}\n`)
   return hash.digest('base64url')
 }
 
@@ -54,6 +58,7 @@ export const openViews = ({
   kept,
   memory: { standings, finished },
   key,
+  deprecates,
 }: ViewsOptions) => {
   const judging = openFlights<Made<Standing>>()
   const building = openFlights<Representation>()
@@ -103,10 +108,14 @@ export const openViews = ({
   ): Promise<Representation> => {
     const { value: standing, epoch } = await standingOf(index)
     const at = `${key} ${variantOf(form, hints)} ${index.name}`
-    const from: MadeFrom = { raw: index.raw, effect: effectOf(standing) }
+    const from: MadeFrom = { raw: index.raw, effect: effectOf(standing, deprecates) }
     const build = async () => {
       const packument = await packages.packument(index)
-      const built = await buildRepresentation(packument, standing, form, { publicUrl, hints })
+      const built = await buildRepresentation(packument, standing, form, {
+        publicUrl,
+        hints,
+        deprecates,
+      })
       kept?.keep(at, from, built)
       return built
     }

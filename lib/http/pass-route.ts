@@ -218,12 +218,13 @@ const stageRoute = (rest: readonly string[], asked: Asked): PassRoute | undefine
     : { ...base, owner: { kind: 'package', name: nameOf(named) }, path }
 }
 
-/** `path` is decoded; undefined for what is not passed on. */
+/** `path` is decoded; undefined for what is not passed on. A HEAD is passed on as a GET. */
 export const passRoute = (
-  method: string,
+  asking: string,
   path: readonly string[],
   query: string,
 ): PassRoute | undefined => {
+  const method = asking === 'HEAD' ? 'GET' : asking
   if (!methods.has(method)) return undefined
   const asked: Asked = { method: method as PassRoute['method'], query }
   const [dash, area = '', ...rest] = path

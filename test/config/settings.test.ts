@@ -197,6 +197,7 @@ t.test('every key has a variable that sets it', async t => {
     'auditLog.key': 'a.txt',
     'auditLog.formerKeys': 'a.example+00000000+AAAA,b.example+11111111+BBBB',
     'cache.offline': 'true',
+    'observe.deprecate': 'true',
     'server.trustedProxies': '127.0.0.1,10.0.0.0/8',
     'server.tls.cert': 'a.txt',
     'server.tls.key': 'b.txt',
