@@ -1,5 +1,5 @@
 /** How the server is reached: below a path, behind proxies, over TLS. */
-import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { appendFile, copyFile, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { request as askHttp, type IncomingMessage } from 'node:http'
 import { request as askHttps } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -44,8 +44,6 @@ const open = async (t: Test, settings: string) => {
   t.teardown(() => proxy.close())
   return proxy
 }
-
-const jsonAt = async (url: string): Promise<Json> => (await (await fetch(url)).json()) as Json
 
 t.test('where a target lies', t => {
   const at = (target: string, prefix = '/a/npm/') =>
@@ -103,27 +101,36 @@ t.test('whose word is taken for the address', t => {
 })
 
 /** What must hold however the prefix gets here. */
-const checkPrefix = async (t: Test, url: string, at: string) => {
-  const document = await jsonAt(`${at}app`)
+const checkPrefix = async (
+  t: Test,
+  url: string,
+  at: string,
+  ask: (url: string) => Promise<Answer> = askOver,
+) => {
+  const status = async (path: string) => (await ask(`${at}${path}`)).statusCode
+  const document = JSON.parse((await ask(`${at}app`)).body) as Json
   const { tarball, attestations } = (document['versions'] as Json)['1.0.0'].dist
   t.equal(tarball, `${url}app/-/app-1.0.0.tgz`)
   t.equal(
     new URL(attestations.url as string).pathname,
     '/tools/npm/-/npm/v1/attestations/app@1.0.0',
   )
-  t.equal((await fetch(`${at}app/-/app-1.0.0.tgz`)).status, 200)
-  t.equal((await fetch(`${at}-/npm/v1/attestations/app@1.0.0`)).status, 200)
-  t.equal((await fetch(`${at}@acme%2flib`)).status, 200)
-  t.equal((await fetch(`${at}@acme/lib`)).status, 200)
-  t.equal((await fetch(`${at}-/attestry/health/ready`)).status, 200)
-  const refused = await fetch(`${at}bad/-/bad-1.0.0.tgz`)
-  t.equal(refused.status, 403)
+  for (const path of [
+    'app/-/app-1.0.0.tgz',
+    '-/npm/v1/attestations/app@1.0.0',
+    '@acme%2flib',
+    '@acme/lib',
+    '-/attestry/health/ready',
+  ])
+    t.equal(await status(path), 200, path)
+  const refused = await ask(`${at}bad/-/bad-1.0.0.tgz`)
+  t.equal(refused.statusCode, 403)
   t.match(
-    refused.statusText,
+    refused.statusMessage,
     /^Refused by policy bad@1\.0\.0/,
     'the reason phrase comes through',
   )
-  const { docs } = (await refused.json()) as Json
+  const { docs } = JSON.parse(refused.body) as Json
   t.equal(docs, `${url}-/attestry/why/bad@1.0.0`)
 }
 
@@ -147,28 +154,34 @@ t.test('below a path', async t => {
   }
 })
 
+const clients = await installClients()
 const nginx = nginxProgram()
 const program = nginx ?? ''
 t.test('nginx', { skip: nginx === undefined && 'nginx is not installed' }, async t => {
   const pem = (name: string) => resolve(import.meta.dirname, '../support/tls', name)
-  for (const kind of ['strips', 'keeps', 'tls'] as const) {
+  const ca = await readFile(pem('a.cert.pem'), 'utf8')
+  for (const [kind, tls, strips] of [
+    ['http, the path stripped', false, true],
+    ['http, the path kept', false, false],
+    ['TLS, the path stripped', true, true],
+    ['TLS, the path kept', true, false],
+  ] as const) {
     await t.test(kind, async t => {
       const port = await freePort()
-      const scheme = kind === 'tls' ? 'https' : 'http'
-      const url = `${scheme}://127.0.0.1:${port}/tools/npm/`
-      const proxy = await open(
+      const url = `${tls ? 'https' : 'http'}://127.0.0.1:${port}/tools/npm/`
+      const trusting = await open(
         t,
-        `publicUrl: ${url}\nserver: { trustedProxies: [127.0.0.1] }\n`,
+        `publicUrl: ${url}\nserver: { trustedProxies: [127.0.0.2] }\n`,
       )
-      const to = `http://127.0.0.1:${proxy.port}${kind === 'keeps' ? '' : '/'}`
       const front = await startNginx(
         program,
         port,
-        `listen 127.0.0.1:${port}${kind === 'tls' ? ' ssl' : ''};
-${kind === 'tls' ? `ssl_certificate ${pem('a.cert.pem')}; ssl_certificate_key ${pem('a.key.pem')};` : ''}
+        `listen 127.0.0.1:${port}${tls ? ' ssl' : ''};
+${tls ? `ssl_certificate ${pem('a.cert.pem')}; ssl_certificate_key ${pem('a.key.pem')};` : ''}
 client_max_body_size 512m;
 location /tools/npm/ {
-  proxy_pass ${to};
+  proxy_pass http://127.0.0.1:${trusting.port}${strips ? '/' : ''};
+  proxy_bind 127.0.0.2;
   proxy_http_version 1.1;
   proxy_set_header Connection "";
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
@@ -176,27 +189,61 @@ location /tools/npm/ {
 }`,
       )
       t.teardown(() => front.close())
-      if (kind !== 'tls') return checkPrefix(t, url, url)
-      const ca = await readFile(pem('a.cert.pem'), 'utf8')
-      const answer = await askOver(`${url}bad/-/bad-1.0.0.tgz`, ca)
-      t.equal(answer.statusCode, 403)
-      t.match(answer.statusMessage, /^Refused by policy/)
-      t.equal((await askOver(`${url}app/-/app-1.0.0.tgz`, ca)).statusCode, 200)
+      const over = (at: string, headers: Record<string, string> = {}) =>
+        askOver(at, tls ? ca : undefined, headers)
+      await checkPrefix(t, url, url, over)
+
+      // what nginx, which is at 127.0.0.2, was told by others is not believed; what it adds is
+      await over(`${url}app/-/app-1.0.0.tgz`, {
+        'x-forwarded-for': '203.0.113.66',
+        'x-forwarded-host': 'evil.example',
+        'user-agent': 'through nginx',
+      })
+      const addresses = new Set<string>()
+      for await (const { client } of trusting.store.audit.read())
+        if (client.agent === 'through nginx') addresses.add(client.address)
+      t.same([...addresses], ['127.0.0.1'], 'whoever asked nginx')
+
+      if (clients.kind === 'missing') return t.comment(clients.reason)
+      const project = await openProject(clients, 'npm12', url, { '@acme/lib': '^1.0.0' })
+      t.teardown(() => project.remove())
+      await appendFile(join(project.cwd, '.npmrc'), `cafile=${pem('a.cert.pem')}\n`)
+      const run = await project.install()
+      t.equal(run.code, 0, run.output)
+      t.same(await project.installed(), ['@acme/lib@1.0.0', 'app@1.0.0'])
+      await project.setDependencies({ bad: '1.0.0' })
+      const refused = await project.install()
+      t.match(refused.output, /Refused by policy bad@1\.0\.0 DENIED it is bad/)
+      t.match(refused.output, `${url}-/attestry/why/bad@1.0.0`)
     })
   }
 })
 
-const askOver = (url: string, ca: string): Promise<IncomingMessage> =>
+type Answer = Pick<IncomingMessage, 'statusCode' | 'statusMessage'> & { readonly body: string }
+
+/** Over TLS with these certificates, or without. */
+const askOver = (
+  url: string,
+  ca?: string,
+  headers: Record<string, string> = {},
+): Promise<Answer> =>
   new Promise((done, fail) => {
-    const out = askHttps(url, { ca, agent: false }, answer => {
-      answer.resume()
-      done(answer)
+    const [ask, options] = ca === undefined ? [askHttp, {}] : [askHttps, { ca }]
+    const out = ask(url, { ...options, headers, agent: false }, answer => {
+      let body = ''
+      answer.setEncoding('utf8').on('data', (text: string) => {
+        body += text
+      })
+      answer.on('error', fail)
+      answer.on('end', () => {
+        const { statusCode, statusMessage } = answer
+        done({ statusCode, statusMessage, body })
+      })
     })
     out.on('error', fail)
     out.end()
   })
 
-const clients = await installClients()
 const without = clients.kind === 'missing' && clients.reason
 t.test('npm installs through a path', { skip: without }, async t => {
   if (clients.kind === 'missing') return
