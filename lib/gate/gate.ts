@@ -80,8 +80,7 @@ export type GateOptions = {
   readonly signers?: ReadonlyMap<string, RegistrySigner>
   /** Of what is passed on; default as in the settings. */
   readonly limits?: PassLimits
-  /** Marks what observe mode lets through as deprecated; default no. */
-  readonly deprecates?: boolean
+  readonly deprecates?: Shared['deprecates']
   /** Where clients reach us; ends with a slash. */
   readonly publicUrl: string
   /** All in milliseconds, but `memory` in bytes. */
