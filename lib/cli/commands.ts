@@ -19,6 +19,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'Verify a sigstore bundle over any file, as other sigstore clients do.',
     load: async () => (await import('./verify-bundle.ts')).verifyBundle,
   },
+  'sign-bundle': {
+    summary: 'Sign any file keylessly into a sigstore bundle, as other sigstore clients do.',
+    load: async () => (await import('./sign-bundle.ts')).signBundle,
+  },
   audit: {
     summary: 'Judge every package version of a lockfile.',
     load: async () => (await import('./audit.ts')).audit,

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,8 +10,10 @@ import t, { type Test } from 'tap'
 import { openReload, type ReloadOptions } from '../../lib/cli/reload.ts'
 import { openWaiverWatch } from '../../lib/cli/waiver-watch.ts'
 import type { AttestryError } from '../../lib/errors.ts'
+import { policyDigest } from '../../lib/policy/digest.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
 import type { Policy } from '../../lib/policy/policy.ts'
+import { loadPolicies } from '../../lib/rooms.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy, writeSettings } from '../support/proxy.ts'
 import { startRegistry } from '../support/registry.ts'
@@ -183,6 +186,34 @@ t.test('no half-written file is taken', async t => {
     t.same(adopted.map(names), [['deny']])
     t.same(refused, [])
   })
+})
+
+t.test('a key file that a policy names', async t => {
+  const pem = () =>
+    generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({
+      format: 'pem',
+      type: 'spki',
+    })
+  const text =
+    'version: 1\nrules: [{ packages: [lib], require: { vouch: { key: ./k.pub } } }]\n'
+  const folder = await mkdtemp(join(tmpdir(), 'attestry-reload-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const [file, key] = [join(folder, 'p.yaml'), join(folder, 'k.pub')]
+  await writeFile(file, text)
+  await writeFile(key, pem())
+  const policies = await loadPolicies([file])
+  const { adopted, refused } = await watching(t, text, { files: [file], policies })
+  await readings()
+  t.same(adopted, [], 'the same as was read at the start')
+  await writeFile(key, pem())
+  await until('the other key', () => adopted.length > 0)
+  t.not(policyDigest(adopted[0] ?? []), policyDigest(policies))
+  await readings()
+  t.equal(adopted.length, 1, 'once')
+  await writeFile(key, 'no key')
+  await until('the complaint', () => refused.length > 0)
+  t.match(refused[0], { code: 'EPOLICY', message: /no public key/ })
+  t.equal(adopted.length, 1, 'what was in force stays')
 })
 
 t.test('after closing nothing is adopted', async t => {
