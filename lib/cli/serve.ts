@@ -102,6 +102,14 @@ export const serve: Run = async (args, io) => {
   }
   const settings = await sessionSettings(values, io, overrides)
   if (settings.cluster.workers === 1) return serveAlone(settings)
-  const { servePrimary } = await import('./serve/primary.ts')
-  return servePrimary(settings)
+  const { forkWorker } = await import('./serve/crew.ts')
+  // it loads what it needs while this process does
+  const first = forkWorker()
+  try {
+    const { servePrimary } = await import('./serve/primary.ts')
+    return await servePrimary(settings, first)
+  } finally {
+    // only where the policies were refused is it still there
+    first.process.kill('SIGKILL')
+  }
 }

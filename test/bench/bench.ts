@@ -44,7 +44,8 @@ const marker = '<!-- Measured by npm run bench; everything below is its output. 
 
 const usage = `npm run bench -- [options]
 
-  --suites LIST    of ${Object.keys(suites).join(', ')}; default all but npm and profile
+  --suites LIST    of ${Object.keys(suites).join(', ')}; default all
+                   but npm and profile; "all" for these as well
   --rounds N       default 3
   --peers LIST     of ${peerNames.join(', ')}; default all that are here, - for none
   --seconds N      of load in each round, default 3
@@ -89,7 +90,8 @@ const readOptions = () => {
     return whole ? value : fail(`--${name}: found ${values[name]}, wanted ${least} to 10000`)
   }
   const list = (name: 'suites' | 'peers', known: readonly string[]) => {
-    const all = values[name].split(',').filter(each => each !== '' && each !== '-')
+    const text = values[name] === 'all' ? known.join(',') : values[name]
+    const all = text.split(',').filter(each => each !== '' && each !== '-')
     const unknown = all.find(each => !known.includes(each))
     return unknown === undefined
       ? all

@@ -33,8 +33,8 @@ const flows: readonly Flow[] = [
   { title: 'Tarball of 4 MB', path: '/tar-4m/-/tar-4m-0.0.2.tgz', headers: {} },
 ]
 
-const parts = 12
-const functions = 18
+const parts = 8
+const functions = 10
 
 const sectionsOf = (title: string, pace: string, profile: CpuProfile): readonly Section[] => {
   const rows = (by: 'part' | 'function', count: number) =>

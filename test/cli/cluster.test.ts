@@ -198,6 +198,13 @@ t.test('what is wrong with the settings is told once, and ends it', async t => {
   t.equal(other().split('ECONFIG').length - 1, 1, other())
 })
 
+t.test('so are policies that cannot be judged by', async t => {
+  const { exited, folder, other, child } = await start(t, 2, '', ['--policy', 'package.json'])
+  t.same(await exited, [2, null], folder)
+  t.equal(other().split('EPOLICY').length - 1, 1, other())
+  t.same(childrenOf(child.pid ?? 0), [])
+})
+
 t.test('a worker that cannot be started ends it with its code', async t => {
   const blocker = await start(t, 1)
   await until('the port', () => blocker.of('listening').length > 0)

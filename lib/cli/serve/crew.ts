@@ -16,6 +16,8 @@ export type Ended = {
 
 export type CrewOptions = {
   readonly size: number
+  /** Forked already, and waiting for its welcome: it starts while this process is still starting. */
+  readonly first: Worker
   /** What a worker is told at its start. */
   readonly welcome: (first: boolean) => ToWorker
   readonly onMessage: (worker: Worker, message: FromWorker) => void
@@ -41,6 +43,11 @@ const pauses = {
 }
 const GRACE = 30_000
 
+export const forkWorker = (): Worker => {
+  cluster.setupPrimary({ serialization: 'advanced' })
+  return cluster.fork()
+}
+
 const kinds = ['serving', 'collected', 'scrape'] as const
 
 export const openCrew = (options: CrewOptions): Crew => {
@@ -57,8 +64,7 @@ export const openCrew = (options: CrewOptions): Crew => {
     if (worker.isConnected()) worker.send(message, () => undefined)
   }
 
-  const start = (seat: number, pause: number): void => {
-    const worker = cluster.fork()
+  const start = (seat: number, pause: number, worker = forkWorker()): void => {
     const begun = performance.now()
     alive.set(seat, worker)
     send(worker, welcome(!served))
@@ -94,8 +100,7 @@ export const openCrew = (options: CrewOptions): Crew => {
     for (let other = 2; other <= size; other++) start(other, 0)
   }
 
-  cluster.setupPrimary({ serialization: 'advanced' })
-  start(1, 0)
+  start(1, 0, options.first)
 
   return {
     failed,

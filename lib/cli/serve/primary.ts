@@ -2,6 +2,7 @@
  * The first process of a cluster: starts the workers and keeps them up, reads the policy files for
  * all of them, puts their metrics together, and ends them in good order. It serves nothing itself.
  */
+import type { Worker } from 'node:cluster'
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { Registry } from 'prom-client'
@@ -25,8 +26,8 @@ import { untilStopped } from './signals.ts'
 const textsOf = (files: readonly string[]): Promise<readonly PolicyText[]> =>
   Promise.all(files.map(async file => ({ file, text: await readTextFile(file, 'EPOLICY') })))
 
-/** Resolves to the exit code once all are gone. Throws EPOLICY before any is started. */
-export const servePrimary = async (settings: Settings): Promise<number> => {
+/** Resolves to the exit code once all are gone. Throws EPOLICY, and then `first` is not needed. */
+export const servePrimary = async (settings: Settings, first: Worker): Promise<number> => {
   const upstreams = settings.upstreams.map(({ name }) => name)
   const viewFiles = Object.entries(settings.views).map(
     ([view, { policies }]) => [view, policies] as const,
@@ -68,12 +69,13 @@ export const servePrimary = async (settings: Settings): Promise<number> => {
 
   const crew = openCrew({
     size: settings.cluster.workers,
-    welcome: (first): ToWorker => ({
+    first,
+    welcome: (greets): ToWorker => ({
       kind: 'start',
       instance,
       ...(held !== undefined && { settings: held }),
       policies: [...inForce.values()],
-      first,
+      first: greets,
     }),
     onServing: (worker, serving) => {
       metrics.workers(crew.workers().length)
