@@ -2,11 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { openRegistrySigner, type RegistrySigner } from './attest/registry-signer.ts'
+import type { RegistrySigner } from './attest/registry-signer.ts'
 import { keyReader } from './config/key-file.ts'
 import type { Settings, UpstreamSettings } from './config/settings.ts'
 import { readTextFile } from './config/text-file.ts'
-import { AttestryError } from './errors.ts'
 import { openLiveExaminer, type LiveExaminer } from './evidence/live-examiner.ts'
 import { openExaminer } from './evidence/open-examiner.ts'
 import { tarballLimits } from './evidence/tarball.ts'
@@ -17,7 +16,7 @@ import type { Policy } from './policy/policy.ts'
 import type { StoreCall } from './store/shared/circuit.ts'
 import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
-import { readKeyFolder } from './trust/key-folder.ts'
+import { registrySignerOf, summarySignerOf } from './signers.ts'
 import {
   openTrust,
   type TrustChange,
@@ -169,22 +168,6 @@ export const examinerFor = (
   )
 }
 
-const signerOf = async (
-  { name, signing }: UpstreamSettings,
-  now: Date,
-  observer: RoomsObserver,
-): Promise<RegistrySigner | undefined> => {
-  if (!signing) return undefined
-  const passphrase = signing.passphrase?.reveal()
-  const folder = { folder: signing.keys, ...(passphrase !== undefined && { passphrase }) }
-  const signer = openRegistrySigner({ from: signing.keys, ...(await readKeyFolder(folder)) })
-  // no reason not to serve
-  const problem = signer.problem(now)
-  if (problem !== undefined)
-    observer.onError?.(`signing for ${name}`, new AttestryError('ESIGNING', problem))
-  return signer
-}
-
 /** When a part fails to open, those opened before it are closed. */
 export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
   const { settings, observer = {}, now = () => new Date() } = options
@@ -216,6 +199,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     const upstreams = new Map<string, Upstream>()
     const terms = new Map(settings.upstreams.map(upstream => [upstream.name, upstream]))
     const examiners = new Map<string, LiveExaminer>()
+    const summaries = await summarySignerOf(settings, now)
     const signers = new Map<string, RegistrySigner>()
     const gates: Gate[] = []
     const trust = await openTrustRoom(settings, settings.upstreams, {
@@ -240,7 +224,8 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
           : await upstreamOf(upstream, limits, instance, observer)
       upstreams.set(name, opened(asked))
       examiners.set(name, opened(await examinerFor(settings, upstream, trust)))
-      const signer = await signerOf(upstream, now(), observer)
+      const onError = (what: string, error: unknown) => observer.onError?.(what, error)
+      const signer = await registrySignerOf(upstream, now(), onError)
       if (signer) signers.set(name, signer)
     }
     return {
@@ -259,6 +244,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
             limits,
             examiners,
             signers,
+            ...(summaries && { summaries }),
             policies,
             views,
             publicUrl,

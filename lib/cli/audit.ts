@@ -16,6 +16,7 @@ import { openProgress } from './audit/progress.ts'
 import { shownPath, writeReports } from './audit/reports.ts'
 import { summaryOf, type Judged, type Report } from './audit/result.ts'
 import { filtered, subjectsOf } from './audit/subjects.ts'
+import { openCollector, writeSummaries } from './audit/vsa.ts'
 import type { Io, Run } from './io.ts'
 import { sessionSettings } from './session.ts'
 
@@ -117,6 +118,8 @@ const auditWith = async (options: AuditOptions, io: Io): Promise<number> => {
   const observer = { onStale: (_name: string, upstream: string) => void stale.add(upstream) }
   const started = performance.now()
   const offline = options.offline || settings.cache.offline
+  if (options.vsa !== undefined && settings.summaries === undefined)
+    throw new AttestryError('EUSAGE', '--vsa: the settings have no summaries to sign with')
   const rooms = await openRooms({ settings, observer, offline })
   const progress = openProgress({
     output: io.stderr,
@@ -129,12 +132,15 @@ const auditWith = async (options: AuditOptions, io: Io): Promise<number> => {
   try {
     const gate = rooms.openGate(settings.publicUrl)
     policyDigest = gate.policyDigest
+    const collector = options.vsa === undefined ? undefined : openCollector(gate)
     judged = await judgeAll(found.subjects, {
-      assess: gate.assess,
+      assess: collector?.assess ?? gate.assess,
       upstreamOf: name => upstreamFor(rooms.policies, name) ?? '',
       onStart: progress.at,
       onJudged: progress.step,
     })
+    if (collector && options.vsa !== undefined)
+      await writeSummaries(collector.collected, options.vsa, io.cwd)
   } finally {
     progress.end()
     await rooms.close()

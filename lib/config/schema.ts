@@ -9,6 +9,7 @@ import { auditLog } from './audit-log-schema.ts'
 import { adminToken, oidc, tls, trustedProxies, views } from './access-schema.ts'
 import { baseUrl, choice, duration, flag, leafInfo, listen, path, size } from './leaves.ts'
 import { storage } from './storage-schema.ts'
+import { summaries } from './summaries-schema.ts'
 import { parseDuration, parseSize } from './units.ts'
 import { trustRoots } from './trust-schema.ts'
 import { upstreams } from './upstream-schema.ts'
@@ -72,6 +73,7 @@ export const settingsSchema = z
     ).default('anonymous'),
     oidc,
     views,
+    summaries,
     storage: storage.prefault({}),
     auditLog,
     cache: z

@@ -32,6 +32,7 @@ import type { Routing } from './routing.ts'
 import type { Search } from './search.ts'
 import type { SignVersion } from './sign-version.ts'
 import type { SignatureWatch } from './signature-watch.ts'
+import { openSummaries, type SummaryTerms } from './summaries.ts'
 import { openTimelines } from './timeline.ts'
 import { openViews } from './views.ts'
 import type { VouchBook } from './vouch-book.ts'
@@ -53,6 +54,7 @@ export type Shared = {
   readonly kept: KeptRepresentations | undefined
   readonly routing: Routing
   readonly passThrough: PassThrough
+  readonly summaries?: SummaryTerms
   readonly search: Search
   readonly sign: SignVersion
   readonly upstreamFor: (name: string) => Upstream
@@ -171,6 +173,26 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     return Promise.resolve()
   }
 
+  const summaries =
+    shared.summaries &&
+    openSummaries({ store, documents, terms: shared.summaries, view, publicUrl, now })
+
+  const summaryOf = async (id: PackageId, { verdict, blob }: Admission) => {
+    if (!summaries || !blob || verdict.decision !== 'allow' || verdict.reasons.length > 0)
+      return undefined
+    const index = await packages.get(id.name, Number.POSITIVE_INFINITY)
+    const claims = index.versions.get(id.version)
+    const evidence = claims && (await book.gather(index, claims, blob.integrity))
+    return evidence && summaries.of(id, evidence, verdict.policyDigest)
+  }
+
+  const admit = async (id: PackageId, client: Client): Promise<Admission> => {
+    const { admission, remember } = await admissions.admit(id)
+    await record(id, admission, client)
+    remember?.()
+    return admission
+  }
+
   const assessments = openAssessments({ packages, book, judges, signatures, policies, now })
   const timeline = openTimelines({ packages, book, standing: views.standing })
   const { passThrough, routing } = shared
@@ -220,10 +242,23 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     distTags: views.distTags,
     versions: async name => [...(await packages.get(name)).versions.keys()],
     tarball: async (id, client) => {
-      const { admission, remember } = await admissions.admit(id)
-      await record(id, admission, client)
-      remember?.()
+      const admission = await admit(id, client)
+      if (summaries && !admission.remembered)
+        shared.background.add(`summary ${key} ${id.name}@${id.version}`, async () => {
+          await summaryOf(id, admission)
+        })
       return admission
+    },
+    summary: async (id, client) => {
+      if (!summaries)
+        throw new AttestryError('ENOTFOUND', 'This server makes no verification summaries.')
+      const admission = await admit(id, client)
+      if (admission.verdict.decision !== 'allow') return { refused: admission.verdict }
+      const bundle = await summaryOf(id, admission)
+      const integrity = admission.blob?.integrity
+      if (bundle && integrity) return { bundle, integrity }
+      const message = `${id.name}@${id.version} was let through in observe mode, with something against it; that is no verdict to sign.`
+      throw new AttestryError('ENOTFOUND', message)
     },
     inflate: representation => inflate(representation, memory.plain),
     openBlob: (integrity, range) => store.blobs.open(integrity, range),

@@ -41,6 +41,7 @@ import { openRegistrySignatures, type SignatureRecord } from './registry-signatu
 import { openSearch, type Search } from './search.ts'
 import { signedUpstream } from './signed-upstream.ts'
 import { openSignVersion, type SignVersion } from './sign-version.ts'
+import type { SummaryTerms } from './summaries.ts'
 import { openSignatureWatch } from './signature-watch.ts'
 import type { Timeline } from './timeline.ts'
 import type { ServedPackument } from './views.ts'
@@ -78,6 +79,8 @@ export type GateOptions = {
   readonly views?: ReadonlyMap<string, readonly Policy[]>
   /** Of upstreams whose packages we sign, by their names. */
   readonly signers?: ReadonlyMap<string, RegistrySigner>
+  /** Signed verdicts on what is admitted; none without. */
+  readonly summaries?: SummaryTerms
   /** Of what is passed on; default as in the settings. */
   readonly limits?: PassLimits
   readonly deprecates?: Shared['deprecates']
@@ -143,6 +146,16 @@ export type Gate = {
   readonly getBlob: Store['blobs']['get']
   /** The bytes an admission named are gone; the next request brings them again. */
   readonly forget: (id: PackageId) => void
+  /**
+   * A verification summary of a version that policy admits, as a sigstore bundle; brings its bytes
+   * here when they are not. Throws ENOTFOUND where none are made, or this one was only observed.
+   */
+  readonly summary: (
+    id: PackageId,
+    client: Client,
+  ) => Promise<
+    { readonly bundle: object; readonly integrity: Integrity } | { readonly refused: Verdict }
+  >
   readonly attestations: (id: PackageId) => Promise<DocumentAnswer>
   readonly keys: () => Promise<DocumentAnswer>
   /** `version` may be a dist-tag of the upstream's. */
@@ -287,6 +300,7 @@ export const openGate = (options: GateOptions): Gate => {
       upstreamFor,
       onSigned: onChange,
     }),
+    ...(options.summaries && { summaries: options.summaries }),
     search: openSearch({ routing, limits, now }),
     store,
     alone,

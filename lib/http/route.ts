@@ -22,6 +22,7 @@ export type Route =
   | { readonly kind: 'manifest'; readonly name: string; readonly versionOrTag: string }
   | { readonly kind: 'tarball'; readonly id: PackageId }
   | { readonly kind: 'why'; readonly id: PackageId }
+  | { readonly kind: 'vsa'; readonly id: PackageId }
   | { readonly kind: 'live' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'metrics' }
@@ -65,6 +66,7 @@ const registryRoute = (path: readonly string[]): Route => {
   }
   if (area !== 'attestry') return { kind: 'unknown' }
   if (tail.startsWith('why/')) return { kind: 'why', id: packageIdOf(tail.slice(4)) }
+  if (tail.startsWith('vsa/')) return { kind: 'vsa', id: packageIdOf(tail.slice(4)) }
   if (tail === 'health/live') return { kind: 'live' }
   if (tail === 'health/ready') return { kind: 'ready' }
   if (tail.startsWith('log/')) return logRoute(tail.slice('log/'.length))

@@ -83,9 +83,14 @@ t.test('config/example.attestry.yaml uses every key', async t => {
     for (const [key, inner] of Object.entries(value)) walk(inner, [...path, key])
   }
   walk(parse(example), [])
-  for (const { path } of settingKeys) t.ok(used.has(path.join('.')), path.join('.'))
+  for (const { path } of settingKeys) {
+    const name = path.join('.')
+    // a key, or what stands in its place: the other is in a comment
+    const commented = path[0] === 'summaries' && example.includes(`  # ${path[1]}: `)
+    t.ok(used.has(name) || commented, name)
+  }
 
-  const names = [...example.matchAll(/\.\/[\w.-]+\.(?:pem|json|yaml)/g)].map(m => m[0])
+  const names = [...example.matchAll(/\.\/[\w.-]+\.(?:pem|json|yaml|token)/g)].map(m => m[0])
   const files = Object.fromEntries(names.map(name => [name.slice(2), 'content']))
   const secrets = [...example.matchAll(/\$\{(\w+)\}/g)].map(m => m[1] ?? '')
   const env = Object.fromEntries(secrets.map(name => [name, `of ${name}`]))
@@ -201,6 +206,12 @@ t.test('every key has a variable that sets it', async t => {
     'server.trustedProxies': '127.0.0.1,10.0.0.0/8',
     'server.tls.cert': 'a.txt',
     'server.tls.key': 'b.txt',
+    'summaries.verifier': 'https://x.example/verifier',
+    'summaries.key': 'a.txt',
+    'summaries.fulcio': 'https://f.example',
+    'summaries.identityToken': 'b.txt',
+    'summaries.rekor': 'https://r.example',
+    'summaries.timestamp': 'https://t.example',
     'log.level': 'debug',
     'log.format': 'json',
   }
@@ -212,6 +223,20 @@ t.test('every key has a variable that sets it', async t => {
   }
   const { cwd, load } = at(t, files)
   const alone = await load()
+  /** What this key of `summaries` needs beside it. */
+  const summariesWith = (key: string) => {
+    const keyless = ['fulcio', 'identityToken', 'rekor', 'timestamp'].includes(key)
+    return {
+      ATTESTRY_SUMMARIES_VERIFIER: 'https://v.example',
+      ...(keyless
+        ? {
+            ATTESTRY_SUMMARIES_FULCIO: 'https://f.example',
+            ATTESTRY_SUMMARIES_IDENTITY_TOKEN: 'a.txt',
+            ATTESTRY_SUMMARIES_REKOR: 'https://r.example',
+          }
+        : { ATTESTRY_SUMMARIES_KEY: 'a.txt' }),
+    }
+  }
   for (const key of settingKeys) {
     const { path, type } = key
     const name = path.join('.')
@@ -227,11 +252,13 @@ t.test('every key has a variable that sets it', async t => {
       ? { ATTESTRY_UPSTREAMS_NPM_USERNAME: 'u', ATTESTRY_UPSTREAMS_NPM_PASSWORD: 'p' }
       : name.startsWith('server.tls')
         ? { ATTESTRY_SERVER_TLS_CERT: 'a.txt', ATTESTRY_SERVER_TLS_KEY: 'a.txt' }
-        : name.endsWith('signing.passphrase')
-          ? { ATTESTRY_UPSTREAMS_NPM_SIGNING_KEYS: 'keys' }
-          : /storage\.(s3|postgres)/.test(name)
-            ? shared
-            : {}
+        : name.startsWith('summaries.')
+          ? summariesWith(path[1] ?? '')
+          : name.endsWith('signing.passphrase')
+            ? { ATTESTRY_UPSTREAMS_NPM_SIGNING_KEYS: 'keys' }
+            : /storage\.(s3|postgres)/.test(name)
+              ? shared
+              : {}
     const before = pair === shared && type !== 'secret' ? await load(shared) : alone
     t.notSame(await load({ ...pair, [variable]: value }), before, `${variable}=${value}`)
   }
@@ -339,6 +366,21 @@ t.test('settings that do not go together', async t => {
   t.match(await of(`${two('evidenceFrom: npm')}\n    signing: { keys: k }`), [
     { line: 6, message: /sign there/ },
   ])
+  for (const [lines, line, said] of [
+    ['verifier: https://v.example', 2, /either key or fulcio/],
+    ['verifier: v.example', 2, /URI/],
+    ['verifier: https://v.example/', 2, /slash/],
+    ['key: a.pem\n  verifier: u:v\n  fulcio: https://f.example', 4, /either key or fulcio/],
+    ['verifier: u:v\n  fulcio: https://f.example', 3, /identityToken together/],
+    ['verifier: u:v\n  fulcio: https://f.example\n  identityToken: i', 3, /rekor with it/],
+    ['verifier: u:v\n  key: k\n  rekor: ftp://r.example', 4, /http or https/],
+  ] as const) {
+    const complaints = await of(`summaries:\n  ${lines}`)
+    t.ok(
+      complaints.some(found => found.line === line && said.test(found.message)),
+      `${lines}: ${JSON.stringify(complaints)}`,
+    )
+  }
   t.match(await of('trust: { roots: [] }'), [{ line: 1 }])
   t.match(await of('- listen'), [{ line: 1, column: 1 }])
   t.match(await of('storage: here'), [{ line: 1, column: 1 }])

@@ -25,6 +25,8 @@ export type AuditOptions = {
   readonly registry?: string
   readonly strict: boolean
   readonly all: boolean
+  /** Where the verification summaries go, as given. */
+  readonly vsa?: string
 }
 
 const usage = 'attestry audit [lockfile] [options]'
@@ -41,6 +43,11 @@ const auditJack = () =>
       registry: {
         hint: 'url',
         description: 'Where clients reach the proxy; default the publicUrl of the settings.',
+      },
+      vsa: {
+        hint: 'file',
+        description:
+          'Write a signed verification summary for everything that is admitted: into one file, a line each, or into a folder (a path with a slash at its end). Fetches what is not in the store.',
       },
     })
     .optList({
@@ -113,7 +120,9 @@ export const readOptions = (
   }
   if (values['dry-run'] && !values.fix)
     throw new AttestryError('EUSAGE', '--dry-run only means something with --fix')
-  const { registry, config, storage, upstream, policy } = values
+  if (values.vsa !== undefined && values.offline)
+    throw new AttestryError('EUSAGE', '--vsa needs the bytes, and --offline fetches none')
+  const { registry, config, storage, upstream, policy, vsa } = values
   return {
     session: { config, storage, upstream, policy },
     ...(lockfile !== undefined && { lockfile }),
@@ -129,5 +138,6 @@ export const readOptions = (
     ...(registry !== undefined && { registry: registryOf(registry) }),
     strict: values.strict ?? false,
     all: values.all ?? false,
+    ...(vsa !== undefined && { vsa }),
   }
 }
