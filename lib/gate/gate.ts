@@ -37,7 +37,7 @@ import {
 import type { Form, Representation } from './representation.ts'
 import { openRouting, type Routing, type UpstreamTerms } from './routing.ts'
 import { openPublishing } from './publishing.ts'
-import { openRegistrySignatures, type SignatureRecord } from './registry-signatures.ts'
+import { openRegistrySignatures, type SignedObserver } from './registry-signatures.ts'
 import { openSearch, type Search } from './search.ts'
 import { signedUpstream } from './signed-upstream.ts'
 import { openSignVersion, type SignVersion } from './sign-version.ts'
@@ -56,11 +56,7 @@ export type GateObserver = {
   /** The first package an upstream served carried no signature. */
   readonly onStripping?: (upstream: string) => void
   readonly onExamined?: (milliseconds: number) => void
-  readonly onSigned?: (
-    id: PackageId,
-    upstream: string,
-    signature: Pick<SignatureRecord, 'keyid' | 'because'>,
-  ) => void
+  readonly onSigned?: SignedObserver
   /** It was published through us, and was to be signed. */
   readonly onUnsigned?: (id: string, upstream: string, why: string) => void
   readonly onError?: (what: string, error: unknown) => void

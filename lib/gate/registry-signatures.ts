@@ -27,6 +27,12 @@ export type PublicationRecord = {
   readonly at: string
 }
 
+export type SignedObserver = (
+  id: PackageId,
+  upstream: string,
+  signature: Pick<SignatureRecord, 'keyid' | 'because'>,
+) => void
+
 /** Milliseconds in which an upstream must show what was published. */
 const PATIENCE = 24 * 3_600_000
 
@@ -38,11 +44,7 @@ export type RegistrySignaturesOptions = {
   /** The upstream that has a name to itself. */
   readonly reservedFor: (name: string) => string | undefined
   readonly now: () => Date
-  readonly onSigned?: (
-    id: PackageId,
-    upstream: string,
-    signature: Pick<SignatureRecord, 'keyid' | 'because'>,
-  ) => void
+  readonly onSigned?: SignedObserver
 }
 
 export const openRegistrySignatures = (options: RegistrySignaturesOptions) => {

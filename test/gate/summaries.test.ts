@@ -8,6 +8,8 @@ import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify'
 import t, { type Test } from 'tap'
 import { z } from 'zod'
 import { buildLevelOf } from '../../lib/attest/build-level.ts'
+import { loadSettings } from '../../lib/config/settings.ts'
+import { AttestryError } from '../../lib/errors.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
 import type { Identity } from '../../lib/types.ts'
 import { entryOf, packageLock } from '../cli/audit-material.ts'
@@ -366,4 +368,38 @@ t.test('levels: only what is proven', t => {
   const invalid = { state: 'invalid', code: 'INVALID_ATTESTATION', detail: '' } as const
   t.equal(buildLevelOf({ provenance: invalid }), 'SLSA_BUILD_LEVEL_UNEVALUATED')
   t.end()
+})
+
+t.test('settings that do not go together', async t => {
+  const file = join(t.testdir({ 'k.pem': '', 'token.jwt': '' }), 'attestry.yaml')
+  const load = () => loadSettings({ file, env: {}, cwd: '.' })
+  for (const [lines, line, said] of [
+    ['verifier: https://v.example', 2, /either key or fulcio/],
+    ['verifier: v.example', 2, /URI/],
+    ['verifier: https://v.example/', 2, /slash/],
+    ['key: a.pem\n  verifier: u:v\n  fulcio: https://f.example', 4, /either key or fulcio/],
+    ['verifier: u:v\n  fulcio: https://f.example', 3, /identityToken together/],
+    ['verifier: u:v\n  fulcio: https://f.example\n  identityToken: i', 3, /rekor with it/],
+    ['verifier: u:v\n  key: k\n  rekor: ftp://r.example', 4, /http or https/],
+  ] as const) {
+    await writeFile(file, `summaries:\n  ${lines}\n`)
+    const error = await load().catch((thrown: unknown) => thrown as AttestryError)
+    const complaints = (error instanceof AttestryError ? error.details['complaints'] : []) as {
+      readonly line: number
+      readonly message: string
+    }[]
+    t.ok(
+      complaints.some(found => found.line === line && said.test(found.message)),
+      `${lines}: ${JSON.stringify(complaints)}`,
+    )
+  }
+  await writeFile(
+    file,
+    'upstreams:\n  npm: {}\n  a: { url: "https://a.example", evidenceFrom: npm, signing: { keys: k } }\n',
+  )
+  await t.rejects(load(), { code: 'ECONFIG', message: /attestry\.yaml:3:.*sign there/ })
+  await writeFile(file, 'summaries: { verifier: "u:v", key: ./k.pem, passphrase: horse }\n')
+  const { summaries } = await load()
+  t.equal(summaries?.passphrase?.reveal(), 'horse')
+  t.notMatch(JSON.stringify(summaries), /horse/)
 })
