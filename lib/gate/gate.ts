@@ -27,6 +27,7 @@ import { openKeptRepresentations } from './kept-representations.ts'
 import { openLayers } from './layers.ts'
 import { openMemory } from './memory.ts'
 import { openPackages } from './packages.ts'
+import { openOwnSignatures, type SigningObserver } from './own-signatures.ts'
 import {
   defaultPassLimits,
   openPassThrough,
@@ -36,11 +37,8 @@ import {
 } from './pass-through.ts'
 import type { Form, Representation } from './representation.ts'
 import { openRouting, type Routing, type UpstreamTerms } from './routing.ts'
-import { openPublishing } from './publishing.ts'
-import { openRegistrySignatures, type SignedObserver } from './registry-signatures.ts'
 import { openSearch, type Search } from './search.ts'
-import { signedUpstream } from './signed-upstream.ts'
-import { openSignVersion, type SignVersion } from './sign-version.ts'
+import type { SignVersion } from './sign-version.ts'
 import type { SummaryTerms } from './summaries.ts'
 import { openSignatureWatch } from './signature-watch.ts'
 import type { Timeline } from './timeline.ts'
@@ -50,15 +48,12 @@ import { openVouches, type Vouching } from './vouches.ts'
 export type Client = AuditEntry['client']
 
 /** What happens inside, for log and metrics; every method may be left out. */
-export type GateObserver = {
+export type GateObserver = SigningObserver & {
   readonly onVerdict?: (entry: AuditEntry) => void
   readonly onStale?: (name: string, upstream: string, error: unknown) => void
   /** The first package an upstream served carried no signature. */
   readonly onStripping?: (upstream: string) => void
   readonly onExamined?: (milliseconds: number) => void
-  readonly onSigned?: SignedObserver
-  /** It was published through us, and was to be signed. */
-  readonly onUnsigned?: (id: string, upstream: string, why: string) => void
   readonly onError?: (what: string, error: unknown) => void
 }
 
@@ -197,20 +192,19 @@ export const openGate = (options: GateOptions): Gate => {
   const layers = openLayers(options.policies, options.views)
   const { terms = new Map<string, UpstreamTerms>() } = options
   const reservedFor = (name: string): string | undefined => routing.reservedFor(name)
-  const onUnsigned = (id: string, upstream: string, why: string) =>
-    observer.onUnsigned?.(id, upstream, why)
-  const registrySignatures = openRegistrySignatures({
+  const own = openOwnSignatures({
     store,
     signers,
+    upstreams: options.upstreams,
     reservedFor,
     now,
-    ...(observer.onSigned && { onSigned: observer.onSigned }),
+    observer,
   })
-  const signing = { signatures: registrySignatures, reservedFor, onUnsigned }
-  const upstreams = new Map<string, Upstream>()
-  for (const [name, upstream] of options.upstreams)
-    upstreams.set(name, signers.has(name) ? signedUpstream(upstream, signing) : upstream)
-  const routing: Routing = openRouting({ upstreams, terms, policies: layers.all })
+  const routing: Routing = openRouting({
+    upstreams: own.upstreams,
+    terms,
+    policies: layers.all,
+  })
   const { upstreamFor } = routing
 
   const examinerFor = (upstream: string): Examiner => {
@@ -227,7 +221,7 @@ export const openGate = (options: GateOptions): Gate => {
     upstreamFor,
     now,
     negativeTtl: cache.negativeTtl,
-    ownKeys: [...signers.values()].flatMap(({ keys }) => keys),
+    ownKeys: own.keys,
   })
   const alone = openAlone(store.leases)
   const tell = (change: Change): void => {
@@ -283,19 +277,9 @@ export const openGate = (options: GateOptions): Gate => {
       routing,
       limits,
       onChange,
-      publishing: openPublishing({
-        signatures: registrySignatures,
-        look: async name => void (await packages.get(name)),
-        onUnsigned,
-      }),
+      publishing: own.publishing(async name => void (await packages.get(name))),
     }),
-    sign: openSignVersion({
-      store,
-      packages,
-      signatures: registrySignatures,
-      upstreamFor,
-      onSigned: onChange,
-    }),
+    sign: own.signVersion({ packages, upstreamFor, onSigned: onChange }),
     ...(options.summaries && { summaries: options.summaries }),
     search: openSearch({ routing, limits, now }),
     store,
