@@ -203,10 +203,7 @@ t.test('every key has a variable that sets it', async t => {
     'server.tls.cert': 'a.txt',
     'server.tls.key': 'b.txt',
     'summaries.verifier': 'https://x.example/verifier',
-    'summaries.fulcio': 'https://f.example',
     'summaries.identityToken': 'b.txt',
-    'summaries.rekor': 'https://r.example',
-    'summaries.timestamp': 'https://t.example',
     'log.level': 'debug',
     'log.format': 'json',
   }
@@ -235,7 +232,8 @@ t.test('every key has a variable that sets it', async t => {
       size: '7MiB',
       'whole number': '7',
     }
-    const value = values[name] ?? kinds[type] ?? 'word'
+    const value =
+      values[name] ?? kinds[type] ?? (type === 'URL' ? 'https://z.example/' : 'word')
     const pair = /username|password/.test(name)
       ? { ATTESTRY_UPSTREAMS_NPM_USERNAME: 'u', ATTESTRY_UPSTREAMS_NPM_PASSWORD: 'p' }
       : name.startsWith('server.tls')
