@@ -349,6 +349,8 @@ t.test('services that fail: nothing is signed, and it is told which', async t =>
       const work = openSigner(options).signStatement(statement)
       t.equal(await codeOf(work), 'ESIGNSERVICE', `${service}: ${what}`)
       t.notMatch(await messageOf(work), token().split('.')[1] ?? '', 'no token in the message')
+      if (what === 'too much') t.match(await messageOf(work), /more than 1048576 bytes/)
+      if (what === 'nothing') t.match(await messageOf(work), /no answer within 400 ms/)
     }
   }
 })
