@@ -7,6 +7,9 @@ import { openHandler, type AppObserver } from './http/app.ts'
 import { readCertificate, watchCertificate } from './http/certificate-files.ts'
 import { listen } from './http/server.ts'
 import { openRooms, type Rooms, type RoomsObserver, type RoomsOptions } from './rooms.ts'
+import { knownLogs } from './rekor/known-logs.ts'
+import { openLogClient } from './rekor/log-client.ts'
+import { openLogWatch, type LogWatch, type LogWatchEvent } from './rekor/watch.ts'
 import { openSealing } from './sealing/open-sealing.ts'
 import type { SealerEvent, SealerState } from './sealing/sealer.ts'
 import { followTrust } from './trust/follow-trust.ts'
@@ -17,6 +20,8 @@ export type Observer = RoomsObserver &
   AppObserver & {
     /** What became of the audit log's checkpoints. */
     readonly onSealer?: (event: SealerEvent, state: SealerState) => void
+    /** What became of asking a transparency log. */
+    readonly onLogWatch?: (event: LogWatchEvent) => void
   }
 
 export type AttestryOptions = {
@@ -53,10 +58,38 @@ const accessOf = (settings: Settings, { store }: Rooms, now: () => Date): Access
   })
 }
 
+/** Undefined where no log is to be asked. What is seen before it is started is passed over. */
+const watchLogs = ({ trust, cache, upstreams }: Settings, { onLogWatch }: Observer) => {
+  if (trust.watchLogs === 0 || cache.offline) return undefined
+  let watch: LogWatch | undefined
+  return {
+    see: (document: Uint8Array, id: string) => watch?.see(document, id),
+    health: () => ({
+      transparencyLogs:
+        Object.keys(watch?.faults() ?? {}).length === 0 ? 'consistent' : 'fault',
+    }),
+    start: ({ store, trust: room }: Rooms): LogWatch => {
+      const roots = () => upstreams.flatMap(({ name }) => room.materialOf(name).roots)
+      watch = openLogWatch({
+        logs: () => knownLogs(roots()),
+        records: store.records,
+        clientFor: log => openLogClient(log),
+        sample: trust.watchLogs / 100,
+        ...(onLogWatch && { onEvent: onLogWatch }),
+      })
+      return watch
+    },
+  }
+}
+
 /** Opens everything and listens. */
 export const openAttestry = async (options: AttestryOptions): Promise<Attestry> => {
   const { settings, observer = {}, metrics, now = () => new Date() } = options
-  const rooms = await openRooms(options)
+  const watched = watchLogs(settings, observer)
+  const rooms = await openRooms({
+    ...options,
+    observer: { ...observer, ...(watched && { onAttested: watched.see }) },
+  })
   const { store, policies, views, upstreams, trust, instance, close } = rooms
   const gates: Gate[] = []
   try {
@@ -68,9 +101,11 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
     })
     rooms.closeWith(sealer)
     void sealer.seal()
+    if (watched) rooms.closeWith(watched.start(rooms))
     const health = () => ({
       auditLog: sealer.state().fault === undefined ? 'signed' : 'fault',
       trust: healthOf(trust.status()),
+      ...watched?.health(),
     })
     const { host, port: wanted } = settings.listen
     const { requestTimeout, trustedProxies, tls: files } = settings.server

@@ -72,6 +72,10 @@ export const errorTable = {
     todo: 'Correct the signing keys or settings named, or publish a new version: what was signed once is not signed for other bytes.',
   },
   ETRUST: { status: 500, todo: 'Correct the trust root or key file named.' },
+  EREKOR: {
+    status: 503,
+    todo: 'Try again: the transparency log did not answer, which is no finding against a package.',
+  },
   ELOG: {
     status: 500,
     todo: 'Run `attestry log verify` for the audit log; of another log, ask those who run it.',

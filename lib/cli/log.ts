@@ -18,6 +18,10 @@ export const log = commandOfParts('log', {
     summary: 'Print the public key that checkpoints are checked by.',
     load: async () => (await import('./log/key.ts')).key,
   },
+  search: {
+    summary: 'Ask a Rekor which entries it has about a version, and who signed them.',
+    load: async () => (await import('./log/search.ts')).search,
+  },
   prune: {
     summary: 'Write old entries to a file and drop them; what is left stays provable.',
     load: async () => (await import('./log/prune.ts')).prune,

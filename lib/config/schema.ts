@@ -7,7 +7,17 @@ import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { auditLog } from './audit-log-schema.ts'
 import { adminToken, oidc, tls, trustedProxies, views } from './access-schema.ts'
-import { baseUrl, choice, duration, flag, leafInfo, listen, path, size } from './leaves.ts'
+import {
+  baseUrl,
+  choice,
+  duration,
+  flag,
+  integer,
+  leafInfo,
+  listen,
+  path,
+  size,
+} from './leaves.ts'
 import { storage } from './storage-schema.ts'
 import { summaries } from './summaries-schema.ts'
 import { parseDuration, parseSize } from './units.ts'
@@ -59,6 +69,10 @@ export const settingsSchema = z
           'How often a server asks TUF repositories for a newer root and newer keys; `0s` never asks.',
           { min: 0, max: ms('30d') },
         ).prefault('12h'),
+        watchLogs: integer(
+          'Of how many in a hundred newly verified packages the transparency log is asked whether it shows everybody the same history.',
+          { min: 0, max: 100 },
+        ).default(0),
       })
       .describe('Sigstore trust roots.')
       .prefault({}),

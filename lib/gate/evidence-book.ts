@@ -22,6 +22,12 @@ import { sightingOf, type PackageIndex } from './package-index.ts'
 
 export type EvidenceBook = ReturnType<typeof openEvidenceBook>
 
+export type EvidenceObserver = {
+  readonly onExamined?: (milliseconds: number) => void
+  /** Attestations of which something verified, as they were received; of `name@version`. */
+  readonly onAttested?: (document: Uint8Array, id: string) => void
+}
+
 export type EvidenceBookOptions = {
   readonly store: Store
   readonly alone: Alone
@@ -35,7 +41,7 @@ export type EvidenceBookOptions = {
   readonly recheck: number
   /** Evidence changed: what was shown of this package may have to change. */
   readonly onChange: (name: string) => void
-  readonly onExamined?: (milliseconds: number) => void
+  readonly observer?: EvidenceObserver
 }
 
 export const openEvidenceBook = (options: EvidenceBookOptions) => {
@@ -158,7 +164,10 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
       attestations,
       sighting: sightingOf(index, claims.version),
     })
-    options.onExamined?.(performance.now() - started)
+    options.observer?.onExamined?.(performance.now() - started)
+    const proven = [found.publishAttestation, found.provenance]
+    if (attestations.kind === 'found' && proven.some(({ state }) => state === 'verified'))
+      options.observer?.onAttested?.(attestations.body, idOf(found.package))
     return found
   }
 

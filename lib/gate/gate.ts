@@ -19,7 +19,7 @@ import type { Manifest } from './claims.ts'
 import type { DistTags } from './dist-tags.ts'
 import { openDocuments } from './documents.ts'
 import { openEpochs } from './epochs.ts'
-import { openEvidenceBook } from './evidence-book.ts'
+import { openEvidenceBook, type EvidenceObserver } from './evidence-book.ts'
 import { followChanges } from './follow-changes.ts'
 import { openFace, type Shared } from './face.ts'
 import type { Inventory } from './findings.ts'
@@ -48,14 +48,14 @@ import { openVouches, type Vouching } from './vouches.ts'
 export type Client = AuditEntry['client']
 
 /** What happens inside, for log and metrics; every method may be left out. */
-export type GateObserver = SigningObserver & {
-  readonly onVerdict?: (entry: AuditEntry) => void
-  readonly onStale?: (name: string, upstream: string, error: unknown) => void
-  /** The first package an upstream served carried no signature. */
-  readonly onStripping?: (upstream: string) => void
-  readonly onExamined?: (milliseconds: number) => void
-  readonly onError?: (what: string, error: unknown) => void
-}
+export type GateObserver = SigningObserver &
+  EvidenceObserver & {
+    readonly onVerdict?: (entry: AuditEntry) => void
+    readonly onStale?: (name: string, upstream: string, error: unknown) => void
+    /** The first package an upstream served carried no signature. */
+    readonly onStripping?: (upstream: string) => void
+    readonly onError?: (what: string, error: unknown) => void
+  }
 
 export type GateOptions = {
   readonly store: Store
@@ -254,7 +254,7 @@ export const openGate = (options: GateOptions): Gate => {
     now,
     recheck: cache.recheck,
     onChange: epochs.bump,
-    ...(observer.onExamined && { onExamined: observer.onExamined }),
+    observer,
   })
   const vouches = openVouches({ store, examinerFor, upstreamFor, epochs, now })
   /** After a write: what is fetched from now on is what the upstream has since. */

@@ -6,7 +6,13 @@ import { isAttestryError, messageOf } from '../errors.ts'
 import type { AuditEntry, PackageId } from '../types.ts'
 import type { Log, LogLevel } from './log.ts'
 import type { Metrics } from './metrics.ts'
-import { sealerEvent, type SealerSeen, type SealerStateSeen } from './sealer-events.ts'
+import {
+  logWatchEvent,
+  sealerEvent,
+  type LogWatchSeen,
+  type SealerSeen,
+  type SealerStateSeen,
+} from './sealer-events.ts'
 
 export type RequestSeen = {
   readonly method: string
@@ -238,6 +244,10 @@ export const observe = ({
     metrics?.waivers(seen)
   },
   onSealer: onSealer(log, metrics),
+  onLogWatch: (seen: LogWatchSeen) => {
+    logEvent(log, logWatchEvent(seen))
+    metrics?.logWatch(seen.event)
+  },
   onStoreEvent: (seen: StoreSeen) => {
     logEvent(log, storeEvent(seen))
     metrics?.storeEvent(seen.event)

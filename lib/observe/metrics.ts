@@ -34,6 +34,8 @@ export type Metrics = {
   ) => void
   /** `restored`: the files say again what is in force, after something was refused. */
   readonly policyReload: (result: 'adopted' | 'refused' | 'restored', view?: string) => void
+  /** A transparency log was asked: `consistent`, `fork`, … */
+  readonly logWatch: (result: string) => void
   /** Entries of the audit log, those under a checkpoint, and whether something speaks against it. */
   readonly auditLog: (seen: {
     readonly size: number
@@ -181,6 +183,9 @@ export const openMetrics = (options: {
   )
   const waiversEnded = set('attestry_waivers_ended', 'Waivers that are over and refuse.')
 
+  const logWatches = counter('transparency_log_checks', 'Transparency logs asked, by result.', [
+    'result',
+  ])
   const auditEntries = set('attestry_audit_log_entries', 'Entries in the audit log.')
   const auditSigned = set('attestry_audit_log_signed_entries', 'Entries under a checkpoint.')
   const auditFault = set('attestry_audit_log_fault', 'Is no checkpoint signed any more?')
@@ -219,6 +224,7 @@ export const openMetrics = (options: {
       reloads.inc({ result })
       policyRefused.set(view === undefined ? {} : { view }, result === 'refused' ? 1 : 0)
     },
+    logWatch: result => logWatches.inc({ result }),
     auditLog: ({ size, signed, fault }) => {
       auditEntries.set(size)
       auditSigned.set(signed)

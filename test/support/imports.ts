@@ -48,6 +48,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'lib/config/',
       'lib/gate/',
       'lib/http/',
+      'lib/rekor/',
       'lib/sealing/',
       'lib/transparency/',
       'lib/trust/',
@@ -119,6 +120,13 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/sealing/': {
     imports: [...words, 'lib/transparency/', 'lib/store/store.ts'],
     never: { modules: /^(undici|koa|npm-registry-fetch)$/, why: 'signing needs no network' },
+  },
+  'lib/rekor/': {
+    imports: [...words, 'lib/transparency/', 'lib/store/store.ts', 'lib/attest/service.ts'],
+    never: {
+      modules: /^(node:(fs|http|https|net)|koa$)/,
+      why: 'asks through one guarded call',
+    },
   },
   'lib/access/': { imports: [...words, 'lib/store/store.ts', 'lib/policy/glob.ts'] },
   'lib/observe/': { imports: words },

@@ -18,6 +18,8 @@ export type ProxyOptions = {
   readonly settings?: string
   /** Lines to add below the upstream. */
   readonly upstreamSettings?: readonly string[]
+  /** Lines to add below trust. */
+  readonly trustSettings?: readonly string[]
   /** Further upstreams, as lines of YAML: `acme: { url: … }`. `%keys%` stands for the keys of the first. */
   readonly upstreams?: readonly string[]
   /** A store to go on with; else one that goes with the proxy. */
@@ -59,6 +61,7 @@ export const writeSettings = async (folder: string, options: ProxyOptions): Prom
       ...(options.upstreams ?? []).map(line => `  ${line.replace('%keys%', keys)}`),
       'trust:',
       `  roots: [{ file: ${quote(root)} }]`,
+      ...(options.trustSettings ?? []).map(line => `  ${line}`),
       `policies: [${files.map(quote).join(', ')}]`,
       'storage:',
       `  path: ${quote(options.storage ?? join(folder, 'store'))}`,

@@ -220,6 +220,7 @@ export const openOwnLog = (options: OwnLogOptions) => {
     entry,
     trusted,
     indexed,
+    indexedUuids: (hash: string) => (indexed.get(hash) ?? []).map(uuidOf),
     rootAt,
     answer: (url: URL, body: string): unknown =>
       version === 1 ? answerV1(url, body) : answerV2(url),
@@ -252,7 +253,12 @@ export const serveLog = async (first: OwnLog): Promise<LogServer> => {
       const url = new URL(request.url ?? '/', 'http://127.0.0.1')
       made.requests.push(`${url.pathname}${url.search}`)
       if (made.fault?.(url, response) === true) return
-      const found = log.answer(url, Buffer.concat(chunks).toString())
+      let found: unknown
+      try {
+        found = log.answer(url, Buffer.concat(chunks).toString())
+      } catch (error) {
+        return void response.writeHead(400).end(JSON.stringify({ message: String(error) }))
+      }
       if (found === undefined) response.writeHead(404).end('{"message":"not found"}')
       else if (typeof found === 'string' || Buffer.isBuffer(found)) response.end(found)
       else response.setHeader('content-type', 'application/json').end(JSON.stringify(found))
