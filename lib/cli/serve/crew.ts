@@ -45,7 +45,9 @@ const GRACE = 30_000
 
 export const forkWorker = (): Worker => {
   cluster.setupPrimary({ serialization: 'advanced' })
-  return cluster.fork()
+  // glibc gives every thread an arena of its own, and much that was freed stays in them: a fifth of
+  // the memory of a worker
+  return cluster.fork({ MALLOC_ARENA_MAX: process.env['MALLOC_ARENA_MAX'] ?? '2' })
 }
 
 const kinds = ['serving', 'collected', 'scrape'] as const
