@@ -14,8 +14,8 @@ export type SummaryInput = {
   /** `digest` is sha256, hex. */
   readonly policy: { readonly uri: string; readonly digest: string }
   readonly time: Date
-  /** All that were used; `digest` is sha256, hex. */
-  readonly attestations: readonly {
+  /** All that were used, or undefined where not all can be told; `digest` is sha256, hex. */
+  readonly attestations?: readonly {
     readonly predicateType: string
     readonly uri: string
     readonly digest: string
@@ -40,12 +40,14 @@ export const summaryOf = (input: SummaryInput): object => {
       timeVerified: time.toISOString(),
       resourceUri: purl,
       policy: { uri: policy.uri, digest: { sha256: policy.digest } },
-      // absent means that none are told; here all are, also when that is none
-      inputAttestations: attestations.map(({ predicateType, uri, digest }) => ({
-        name: predicateType,
-        uri,
-        digest: { sha256: digest },
-      })),
+      // absent means that none are told; where it is there it has all, also when that is none
+      ...(attestations && {
+        inputAttestations: attestations.map(({ predicateType, uri, digest }) => ({
+          name: predicateType,
+          uri,
+          digest: { sha256: digest },
+        })),
+      }),
       verificationResult: 'PASSED',
       verifiedLevels: [level],
       slsaVersion: '1.1',

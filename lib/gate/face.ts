@@ -182,8 +182,15 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
       return undefined
     const index = await packages.get(id.name, Number.POSITIVE_INFINITY)
     const claims = index.versions.get(id.version)
-    const evidence = claims && (await book.gather(index, claims, blob.integrity))
-    return evidence && summaries.of(id, evidence, verdict.policyDigest)
+    if (!claims) return undefined
+    const { integrity } = blob
+    const evidence = await book.gather(index, claims, integrity)
+    const vouches = await shared.vouchBook.of({
+      package: id,
+      integrity,
+      upstream: index.upstream,
+    })
+    return summaries.of(id, { ...evidence, ...(vouches && { vouches }) }, verdict.policyDigest)
   }
 
   const admit = async (id: PackageId, client: Client): Promise<Admission> => {

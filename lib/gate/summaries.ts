@@ -75,7 +75,10 @@ export const openSummaries = (options: SummariesOptions) => {
      */
     of: async (id: PackageId, evidence: Evidence, policy: string): Promise<object> => {
       const { integrity, registrySignature, publishAttestation, provenance, trust } = evidence
-      const facts = [registrySignature, publishAttestation, provenance, trust]
+      const { vouches = [] } = evidence
+      const facts = [registrySignature, publishAttestation, provenance, trust, vouches]
+      // a vouch is at no address, and the list must be complete or not there
+      const vouched = vouches.some(({ state }) => state === 'verified')
       const digest = sha256(JSON.stringify([policy, terms.verifier, facts]))
       const key = `${id.name}@${id.version}${view === undefined ? '' : ` ${view}`}`
       const kept = await store.records.get<SummaryRecord>('summary', key)
@@ -88,7 +91,7 @@ export const openSummaries = (options: SummariesOptions) => {
           verifier: { id: terms.verifier, version: terms.version },
           policy: { uri: `${terms.verifier}/policies/${policy}`, digest: policy },
           time,
-          attestations: await attestationsOf(id, evidence),
+          ...(!vouched && { attestations: await attestationsOf(id, evidence) }),
           level: buildLevelOf(evidence),
         })
         const bundle = await terms.signer.signStatement(statement)

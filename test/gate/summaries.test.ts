@@ -10,8 +10,10 @@ import { z } from 'zod'
 import { buildLevelOf } from '../../lib/attest/build-level.ts'
 import { loadSettings } from '../../lib/config/settings.ts'
 import { AttestryError } from '../../lib/errors.ts'
+import { openSummaries } from '../../lib/gate/summaries.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
-import type { Identity } from '../../lib/types.ts'
+import type { Records } from '../../lib/store/store.ts'
+import type { Evidence, Identity } from '../../lib/types.ts'
 import { entryOf, packageLock } from '../cli/audit-material.ts'
 import { runCli } from '../cli/console.ts'
 import type { Json } from '../support/json.ts'
@@ -243,6 +245,44 @@ t.test('for what there is none', async t => {
       body: { code: 'ENOTFOUND' },
     })
   })
+})
+
+t.test('the list of attestations is complete, or not there', async t => {
+  const absent = { state: 'absent' } as const
+  const evidence = {
+    package: { name: 'plain', version: '1.0.0' },
+    integrity: plain.integrity,
+    registrySignature: absent,
+    publishAttestation: absent,
+    provenance: absent,
+    trust: 't',
+  }
+  const summaries = openSummaries({
+    store: {
+      records: {
+        get: () => Promise.resolve(undefined),
+        put: () => Promise.resolve(),
+      } as unknown as Records,
+    },
+    documents: undefined as never,
+    terms: {
+      verifier: verifierId,
+      version: '1',
+      signer: { signStatement: statement => Promise.resolve(statement as SerializedBundle) },
+    },
+    view: undefined,
+    publicUrl: 'http://proxy.example/',
+    now: () => new Date(),
+  })
+  const of = async (vouches?: Evidence['vouches']) => {
+    const all = { ...evidence, ...(vouches && { vouches }) }
+    const statement = (await summaries.of(evidence.package, all, 'ab')) as { predicate: Json }
+    return statement.predicate['inputAttestations'] as unknown
+  }
+  t.same(await of(), [])
+  t.same(await of([absent]), [])
+  const verified = [{ state: 'verified' }] as unknown as Evidence['vouches']
+  t.equal(await of(verified), undefined)
 })
 
 t.test('a view has its own', async t => {
