@@ -163,6 +163,9 @@ const placeOf = ({ server, out, 'no-store': none }: Values) =>
   ].join(' and ')
 
 const vouchFor = async (id: PackageId, reason: string, values: Values, io: Io) => {
+  // what is wrong with the options is told before anybody is asked for anything
+  endOf(values.expires, new Date())
+  const signer = await signerFor(values, io)
   const session = await openSession(values, io)
   try {
     const assessment = await session.gate.assess(id)
@@ -170,7 +173,6 @@ const vouchFor = async (id: PackageId, reason: string, values: Values, io: Io) =
     const integrity = await integrityOf(assessment, values.tarball, session, io)
     const predicate = predicateOf(reason, assessment, values, session, new Date())
     const statement = vouchStatement(id, integrity, predicate)
-    const signer = await signerFor(values, io)
     if (!(await agreed(statement, signer, values, io))) {
       io.stderr.write('Nothing was signed.\n')
       return 1
