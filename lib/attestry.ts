@@ -36,6 +36,8 @@ export type Attestry = Pick<Rooms, 'store' | 'policies' | 'views' | 'upstreams' 
   readonly url: string
   readonly port: number
   readonly gate: Gate
+  /** From now on it says that it is not ready, and serves as before. */
+  readonly drain: () => void
   /** Ends requests under way, background work, threads, connections and the store, in this order. */
   readonly close: () => Promise<void>
 }
@@ -92,6 +94,7 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
   })
   const { store, policies, views, upstreams, trust, instance, close } = rooms
   const gates: Gate[] = []
+  let stopping = false
   try {
     const sealer = await openSealing({
       settings: settings.auditLog,
@@ -136,6 +139,7 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
           version,
           auditLog: store.audit,
           health,
+          stopping: () => stopping,
           ...(metrics && { metrics }),
           observer,
         })
@@ -176,6 +180,9 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
       views,
       upstreams,
       trust,
+      drain: () => {
+        stopping = true
+      },
       close,
     }
   } catch (error) {

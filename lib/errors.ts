@@ -89,6 +89,10 @@ export const errorTable = {
     status: 503,
     todo: 'Try again: PostgreSQL or the object store of this server is away; what was admitted before is still served.',
   },
+  ESTOPPING: {
+    status: 503,
+    todo: 'Ask another instance: this one is told to stop and takes no new clients.',
+  },
   ESERVER: {
     status: 502,
     todo: 'Check that an Attestry server runs at the address given.',

@@ -1,5 +1,6 @@
 /** `attestry serve`: the proxy, until it is told to stop. */
 import cluster from 'node:cluster'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Registry } from 'prom-client'
 import type { Attestry } from '../attestry.ts'
 import type { Settings } from '../config/settings.ts'
@@ -70,6 +71,9 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   const signal = await untilStopped()
   log.info({ event: 'stopping', signal }, `${signal}: finishing what is under way`)
   process.off('SIGHUP', onHangup)
+  attestry.drain()
+  // so that balancers look elsewhere before the port closes; a second signal ends at once
+  await Promise.race([pause(settings.server.drain), untilStopped()])
   await follower.close()
   await attestry.close()
   metrics.close()

@@ -164,6 +164,10 @@ export const settingsSchema = z
           'The longest a client may take to send its request.',
           wait,
         ).prefault('60s'),
+        drain: duration(
+          'How long the server goes on serving after it is told to stop, while it says that it is not ready.',
+          { min: 0, max: ms('10m') },
+        ).prefault('0s'),
         trustedProxies,
         tls,
         adminToken,

@@ -49,7 +49,7 @@ const postgres = z
       .describe('Where the tables are; made when missing.')
       .register(leafInfo, { type: 'text' })
       .default('attestry'),
-    connections: integer('Connections of one process, besides two that it keeps.', {
+    connections: integer('Connections of one process, besides five that it keeps.', {
       min: 1,
       max: 200,
     }).default(8),

@@ -52,9 +52,11 @@ const COOL_DOWN = 5_000
 const notFound = (name: string, upstream: string) =>
   new AttestryError('ENOTFOUND', `The upstream ${upstream} has no package ${name}.`)
 
-/** Failures of the upstream for which its last word may stand in. */
+/** Failures of the upstream, and of a shared store, for which the last word that is here may stand in. */
 const standsIn = (error: unknown) =>
-  isAttestryError(error) && error.code.startsWith('EUPSTREAM') && error.code !== 'EUPSTREAMAUTH'
+  isAttestryError(error) &&
+  (error.code === 'ESTOREDOWN' ||
+    (error.code.startsWith('EUPSTREAM') && error.code !== 'EUPSTREAMAUTH'))
 
 export const openPackages = (options: PackagesOptions) => {
   const { store, upstreamFor, ttl, staleIfError, negativeTtl } = options

@@ -1,4 +1,5 @@
 /** The koa application: one route table, one place where errors become answers. */
+import { randomUUID } from 'node:crypto'
 import type { RequestListener } from 'node:http'
 import Koa, { type Context } from 'koa'
 import { AttestryError, isAttestryError } from '../errors.ts'
@@ -27,6 +28,8 @@ export type RequestRecord = {
   /** Milliseconds until the answer was ready to be sent. */
   readonly duration: number
   readonly client: ReturnType<typeof clientOf>
+  /** What the client or we call this request, for finding it in several logs. */
+  readonly requestId?: string
 }
 
 export type AppObserver = {
@@ -42,6 +45,8 @@ export type AppOptions = EntranceOptions & {
   readonly auditLog?: LogSource
   /** More of the answer to who asks whether we are ready. */
   readonly health?: () => Readonly<Record<string, unknown>>
+  /** The server is told to stop: no new clients should be sent here. */
+  readonly stopping?: () => boolean
   readonly metrics?: () => Promise<{ readonly type: string; readonly text: string }>
   readonly observer?: AppObserver
 }
@@ -66,12 +71,22 @@ const sendDocument = async (
   sendJson(ctx, 200, answer.body, KEPT)
 }
 
+export const requestIdHeader = 'x-request-id'
+
+/** A client's or balancer's own name for its request, where it is one that can stand in a log. */
+const requestIdOf = (given: string | readonly string[] | undefined): string | undefined =>
+  typeof given === 'string' && /^[\w.:=+/-]{1,128}$/.test(given) ? given : undefined
+
 /** What a server answers with: at once what is ready, the long way everything else. */
 export const openHandler = (options: AppOptions): RequestListener => {
   const atOnce = openAtOnce(options)
   const rest = openApp(options).callback()
   return (request, response) => {
-    if (!atOnce(request, response)) void rest(request, response)
+    const given = requestIdOf(request.headers[requestIdHeader])
+    if (given !== undefined) response.setHeader(requestIdHeader, given)
+    if (atOnce(request, response)) return
+    if (given === undefined) response.setHeader(requestIdHeader, randomUUID())
+    void rest(request, response)
   }
 }
 
@@ -121,6 +136,8 @@ export const openApp = (options: AppOptions): Koa => {
       case 'live':
         return sendJson(ctx, 200, { status: 'live' })
       case 'ready':
+        if (options.stopping?.() === true)
+          throw new AttestryError('ESTOPPING', 'This server is told to stop.')
         await gate.check()
         return sendJson(ctx, 200, {
           status: 'ready',
@@ -188,7 +205,9 @@ export const openApp = (options: AppOptions): Koa => {
     entrance.leave(ctx)
     const { method, status } = ctx
     const duration = performance.now() - started
-    observer.onRequest?.({ method, route: kind, status, duration, client: clientOf(ctx) })
+    const requestId = String(ctx.response.get(requestIdHeader))
+    const client = clientOf(ctx)
+    observer.onRequest?.({ method, route: kind, status, duration, client, requestId })
   })
   return app
 }

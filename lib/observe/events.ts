@@ -22,6 +22,7 @@ export type RequestSeen = {
   /** Milliseconds. */
   readonly duration: number
   readonly client: AuditEntry['client']
+  readonly requestId?: string
 }
 
 export type UpstreamSeen = {
@@ -80,6 +81,7 @@ export const requestEvent = (seen: RequestSeen): LogEvent => ({
     route: seen.route,
     status: seen.status,
     milliseconds: rounded(seen.duration),
+    ...(seen.requestId !== undefined && { requestId: seen.requestId }),
     ...clientFields(seen.client),
   },
 })
@@ -114,7 +116,12 @@ export const upstreamEvent = (seen: UpstreamSeen): LogEvent => ({
   fields: { ...seen, milliseconds: rounded(seen.milliseconds) },
 })
 
-const quietStoreEvents = new Set(['blobs-evicted', 'leftovers-removed', 'blobs-repaired'])
+const quietStoreEvents = new Set([
+  'reachable',
+  'blobs-evicted',
+  'leftovers-removed',
+  'blobs-repaired',
+])
 
 export const storeEvent = (seen: StoreSeen): LogEvent => ({
   level: quietStoreEvents.has(seen.event) ? 'info' : 'error',
@@ -248,6 +255,7 @@ export const observe = ({
     logEvent(log, logWatchEvent(seen))
     metrics?.logWatch(seen.event)
   },
+  onStoreCall: (seen: Parameters<Metrics['storeCall']>[0]) => metrics?.storeCall(seen),
   onStoreEvent: (seen: StoreSeen) => {
     logEvent(log, storeEvent(seen))
     metrics?.storeEvent(seen.event)

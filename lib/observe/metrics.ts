@@ -23,6 +23,12 @@ export type Metrics = {
   readonly verification: (milliseconds: number) => void
   readonly stale: (upstream: string) => void
   readonly storeEvent: (event: string) => void
+  /** A call to a server of a shared store. */
+  readonly storeCall: (seen: {
+    readonly part: string
+    readonly outcome: string
+    readonly milliseconds: number
+  }) => void
   readonly error: (code: string) => void
   /** All that are in force from now on. */
   readonly policies: (
@@ -112,6 +118,10 @@ export const openMetrics = (options: {
   const stales = counter('stale', 'Packuments served past their time.', ['upstream'])
   const storeEvents = counter('store_events', 'What the store had to repair or remove.', [
     'event',
+  ])
+  const storeTime = seconds('store_call_duration', 'Calls to PostgreSQL and S3.', [
+    'part',
+    'outcome',
   ])
   const errors = counter('errors', 'Errors that reached the log.', ['code'])
 
@@ -212,6 +222,8 @@ export const openMetrics = (options: {
     verification: milliseconds => verificationTime.observe(milliseconds / 1000),
     stale: upstream => stales.inc({ upstream }),
     storeEvent: event => storeEvents.inc({ event }),
+    storeCall: ({ part, outcome, milliseconds }) =>
+      storeTime.observe({ part, outcome }, milliseconds / 1000),
     error: code => errors.inc({ code }),
     policies: seen => {
       // one digest at a time: those that were in force before are told by the log

@@ -6,6 +6,7 @@ import type { Lifetime } from '../store-error.ts'
 import { assertOpen } from '../store-error.ts'
 import type { StoreLog } from '../store-event.ts'
 import { openCircuit, type StoreCall } from './circuit.ts'
+import { openLanes } from './lanes.ts'
 
 export type PostgresOptions = {
   /** `postgres://user:password@host:port/database`; several hosts by commas: the one that takes writes is used. */
@@ -90,8 +91,9 @@ class QueryTimeout extends Error {
 export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Postgres => {
   const { url, schema, timeout } = options
   const { lifetime, log } = tools
-  const connect = (max: number): Sql =>
+  const connect = (max: number, onclose: () => void = () => undefined): Sql =>
     postgres(url, {
+      onclose,
       max,
       connect_timeout: Math.max(1, Math.ceil(timeout / 1000)),
       // when to try again is the circuit's to say
@@ -114,6 +116,7 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
       ...(tools.onQuery && { debug: (_connection, query) => tools.onQuery?.(query) }),
     })
   let pool = connect(options.connections)
+  const lanes = openLanes({ count: 3, connect: closed => connect(1, closed) })
   const singles = new Set<Sql>()
 
   /** After an answer that never came, and behind a standby, the old connections are of no use. */
@@ -123,8 +126,7 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
     used.end({ timeout: 0 }).catch(() => undefined)
   }
 
-  const withClock = async <T>(work: (sql: Sql) => Promise<T>): Promise<T> => {
-    const sql = pool
+  const clocked = async <T>(work: Promise<T>): Promise<T> => {
     let timer: NodeJS.Timeout | undefined
     const clock = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(
@@ -134,12 +136,18 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
       )
     })
     try {
-      return await Promise.race([work(sql), clock])
+      return await Promise.race([work, clock])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  const withClock = async <T>(work: (sql: Sql) => Promise<T>): Promise<T> => {
+    const sql = pool
+    try {
+      return await clocked(work(sql))
     } catch (error) {
       if (error instanceof QueryTimeout || codeOf(error) === '25006') renew(sql)
       throw error
-    } finally {
-      clearTimeout(timer)
     }
   }
 
@@ -153,12 +161,12 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
     onUp: milliseconds => log({ event: 'reachable', part: 'postgres', milliseconds }),
   })
 
-  const run = async <T>(doing: string, work: (sql: Sql) => Promise<T>): Promise<T> => {
+  const inCircuit = async <T>(doing: string, call: () => Promise<T>): Promise<T> => {
     assertOpen(lifetime)
     try {
       return await circuit.run(doing, async () => {
         assertOpen(lifetime)
-        return await withClock(work)
+        return await call()
       })
     } catch (error) {
       if (isAttestryError(error)) throw error
@@ -173,9 +181,8 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
   return {
     schema,
     timeout,
-    run,
-    transaction: (doing, work) =>
-      run(doing, async sql => (await sql.begin(work)) as Awaited<ReturnType<typeof work>>),
+    run: (doing, work) => inCircuit(doing, () => withClock(work)),
+    transaction: (doing, work) => inCircuit(doing, () => lanes.transaction(work, clocked)),
     single: () => {
       const sql = connect(1)
       singles.add(sql)
