@@ -205,7 +205,7 @@ export const openApp = (options: AppOptions): Koa => {
     entrance.leave(ctx)
     const { method, status } = ctx
     const duration = performance.now() - started
-    const requestId = String(ctx.response.get(requestIdHeader))
+    const requestId = ctx.response.get(requestIdHeader)
     const client = clientOf(ctx)
     observer.onRequest?.({ method, route: kind, status, duration, client, requestId })
   })
