@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { Sql } from 'postgres'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { ListenMeta, Sql } from 'postgres'
 import { messageOf } from '../../errors.ts'
 import type { Lifetime } from '../store-error.ts'
 import { assertOpen } from '../store-error.ts'
@@ -80,13 +81,14 @@ export const openPostgresChanges = async (
   }
 
   const ear = postgres.single()
-  let listening: Promise<unknown> | undefined
+  let listening: Promise<ListenMeta | undefined> | undefined
   const listen = (): void => {
     listening ??= ear.listen(channel, turn, turn).catch((error: unknown) => {
       listening = undefined
-      if (lifetime.closed) return
+      if (lifetime.closed) return undefined
       log({ event: 'background-failed', job: 'listen', detail: messageOf(error) })
       setTimeout(listen, 5_000).unref()
+      return undefined
     })
   }
 
@@ -131,6 +133,12 @@ export const openPostgresChanges = async (
     stop: async () => {
       clearInterval(timer)
       await looking
+      // else the client connects again for it whenever its connection ends, and the process lives on
+      const unlisten = listening?.then(async heard => heard?.unlisten())
+      await Promise.race([
+        unlisten?.catch(() => undefined),
+        pause(1000, undefined, { ref: false }),
+      ])
     },
   }
 }
