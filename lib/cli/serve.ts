@@ -28,6 +28,10 @@ const options = () =>
     },
   })
 
+/** Milliseconds that closing may take, and that the process may live on after it. */
+const CLOSING = 15_000
+const LINGER = 1_000
+
 const announce = (attestry: Attestry, log: Log, settings: Settings) => {
   const { url, policies, gate } = attestry
   const names = policies.map(policy => `${policy.name} (${policy.mode})`)
@@ -75,9 +79,13 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   // so that balancers look elsewhere before the port closes; a second signal ends at once
   await Promise.race([pause(settings.server.drain), untilStopped()])
   await follower.close()
-  await attestry.close()
+  // a server that does not answer must not keep us from ending
+  const closed = attestry.close().then(() => true)
+  const ended = await Promise.race([closed, pause(CLOSING, false)])
   metrics.close()
-  log.info({ event: 'stopped' }, 'stopped')
+  log.info({ event: 'stopped', ended }, 'stopped')
+  // nor may a connection that nobody closes
+  setTimeout(() => process.exit(), LINGER).unref()
   return 0
 }
 

@@ -232,7 +232,8 @@ t.test('three instances', { skip, timeout: 300_000 }, async t => {
       'what is cached goes on being served',
     )
     await wire.mend()
-    t.ok(await eventually(() => balancer.ready().length === 3), 'all are ready again')
+    const back = await eventually(() => balancer.ready().length === 3)
+    t.ok(back, back ? 'all are ready again' : [...said.values()].map(s => s.slice(-1500)).join('\n'))
   })
 
   await pause(1000)
