@@ -42,6 +42,9 @@ const nameOf = (object: unknown): string | undefined => {
   return typeof name === 'string' ? name : undefined
 }
 
+/** npm's registry API, `GET /-/v1/search`. */
+const PARAMETERS = new Set(['text', 'size', 'from', 'quality', 'popularity', 'maintenance'])
+
 export type Search = (query: URLSearchParams, sender: Sender) => Promise<SearchAnswer>
 
 export const openSearch = ({
@@ -98,7 +101,8 @@ export const openSearch = ({
     const from = whole(query.get('from'), 0)
     const size = Math.min(MAX_SIZE, whole(query.get('size'), DEFAULT_SIZE))
     const several = open.length > 1
-    const asked = new URLSearchParams(query)
+    // what else a client writes into an address may be a credential
+    const asked = new URLSearchParams([...query].filter(([name]) => PARAMETERS.has(name)))
     if (several) {
       asked.set('from', '0')
       asked.set('size', String(Math.min(MAX_SIZE, from + size)))

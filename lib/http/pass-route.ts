@@ -36,6 +36,16 @@ const encode = (segment: string): string =>
 
 const encodeName = (name: string): string => encode(name).replace('%2F', '%2f')
 
+/** What clients ask with; anything else may be a credential, and is not passed on. */
+const PARAMETERS = new Set(['write', 'format', 'user', 'page', 'perPage', 'package'])
+
+const knownOf = (query: string): string =>
+  query
+    .split('&')
+    .filter(part => PARAMETERS.has(part.split('=', 1)[0] ?? ''))
+    .join('&')
+
+/** `query` is passed on as it is. */
 const pathOf = (segments: readonly string[], query = ''): string => {
   if (segments.some(segment => segment === '' || segment === '.' || segment === '..'))
     bad('a step in the path')
@@ -226,8 +236,13 @@ export const passRoute = (
 ): PassRoute | undefined => {
   const method = asking === 'HEAD' ? 'GET' : asking
   if (!methods.has(method)) return undefined
-  const asked: Asked = { method: method as PassRoute['method'], query }
   const [dash, area = '', ...rest] = path
+  // where login is polled is for the upstream to say
+  const login = area === 'v1'
+  const asked: Asked = {
+    method: method as PassRoute['method'],
+    query: login ? query : knownOf(query),
+  }
   if (dash === '' || dash === undefined) return undefined
   if (dash !== '-' || area === '-' || path.length === 1) return packageRoute(path, asked)
   switch (area) {

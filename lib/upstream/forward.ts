@@ -55,6 +55,9 @@ export type ForwardOptions = {
   readonly report: (outcome: UpstreamOutcome['outcome'], milliseconds: number) => void
 }
 
+/** A token that is revoked stands in the address, and errors tell addresses. */
+const revoking = /^-\/(?:user|npm\/v1\/tokens)\/token\//
+
 const outcomeOf = (status: number): UpstreamOutcome['outcome'] =>
   status >= 500 ? 'EUPSTREAM' : status === 404 || status === 410 ? 'missing' : 'found'
 
@@ -110,8 +113,7 @@ export const openForward = (options: ForwardOptions): Upstream['forward'] => {
     const signal = request.signal
       ? AbortSignal.any([deadline.signal, request.signal])
       : deadline.signal
-    // a token that is revoked stands in the address, and errors tell addresses
-    const told = { upstream, url: request.path.startsWith('-/user/token/') ? base : url }
+    const told = { upstream, url: revoking.test(request.path) ? base : url }
     const tooLarge = () =>
       upstreamError('EUPSTREAMSIZE', told, `more than ${bytes} bytes; the limit is ${key}`, {
         limit: bytes,

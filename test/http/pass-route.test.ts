@@ -182,6 +182,19 @@ t.test('a path is what it says, and leads nowhere else', async t => {
     const route = routeOf(target, 'PUT')
     t.equal('path' in route && route.path, path, 'what was encoded stays so')
   }
+  for (const [method, target, path] of [
+    ['PUT', '/n?_authToken=x&write=true', 'n?write=true'],
+    ['GET', '/-/npm/v1/tokens?page=2&token=x', '-/npm/v1/tokens?page=2'],
+    [
+      'GET',
+      '/-/package/n/collaborators?format=cli&user=a%26b&a',
+      '-/package/n/collaborators?format=cli&user=a%26b',
+    ],
+    ['HEAD', '/-/whoami?token=x', '-/whoami'],
+  ] as const) {
+    const route = routeOf(target, method)
+    t.equal('path' in route && route.path, path, 'of the query what clients send')
+  }
 })
 
 t.test('docs/endpoints.md says what is done with each address', async t => {
@@ -200,7 +213,7 @@ t.test('docs/endpoints.md says what is done with each address', async t => {
       .replaceAll(/:([a-z]+)/g, '$1')
   const classOf = (route: ReturnType<typeof routeOf>) => {
     if (!('method' in route)) {
-      const here = ['advisories', 'audits', 'search', 'ping']
+      const here = ['advisories', 'audits', 'search', 'ping', 'vouch']
       return route.kind === 'unknown' ? 'no' : here.includes(route.kind) ? 'here' : 'served'
     }
     return route.owner.kind === 'account' ? 'account' : route.access
