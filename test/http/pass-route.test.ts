@@ -213,7 +213,7 @@ t.test('docs/endpoints.md says what is done with each address', async t => {
       .replaceAll(/:([a-z]+)/g, '$1')
   const classOf = (route: ReturnType<typeof routeOf>) => {
     if (!('method' in route)) {
-      const here = ['advisories', 'audits', 'search', 'ping', 'vouch']
+      const here = ['advisories', 'audits', 'search', 'ping', 'vouch', 'revocation']
       return route.kind === 'unknown' ? 'no' : here.includes(route.kind) ? 'here' : 'served'
     }
     return route.owner.kind === 'account' ? 'account' : route.access
