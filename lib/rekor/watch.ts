@@ -134,7 +134,6 @@ export const openLogWatch = (options: LogWatchOptions): LogWatch => {
     const head = entry && opened(entry.proof.checkpoint)
     const { logIndex: leaf, treeSize: size, hashes } = entry?.proof ?? {}
     const proven =
-      entry?.body.equals(body) === true &&
       head?.size === size &&
       head !== undefined &&
       leaf !== undefined &&
