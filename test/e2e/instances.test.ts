@@ -159,9 +159,9 @@ t.test('three instances', { skip, timeout: 300_000 }, async t => {
       return false
     }
   }
-  /** As npm does: some tries, with pauses. */
+  /** Tries again for about 50 s; npm does for 70 (fetch-retries 2: after 10 s, after 60 s more). */
   const retrying = async (name: string): Promise<boolean> => {
-    for (let tries = 0; tries < 12; tries++) {
+    for (let tries = 0; tries < 25; tries++) {
       if (await ask(name)) return true
       await pause(200 + 400 * Math.min(tries, 5))
     }
