@@ -9,7 +9,7 @@ import { installClients, runCommand } from '../support/clients.ts'
 import { bareEnv } from '../support/run.ts'
 import { cpuOf, hasProc, quiet, watchOthers } from './machine.ts'
 import { median, ratios, show, showSpread } from './statistics.ts'
-import { baseOf, rotated, type Bench, type SuiteResult } from './suite.ts'
+import { baseOf, restartCold, rotated, type Bench, type SuiteResult } from './suite.ts'
 import type { Target } from './targets.ts'
 
 const kinds = ['ci cold', 'ci warm', 'install cold', 'install warm'] as const
@@ -106,7 +106,7 @@ export const npmSuite = async (bench: Bench): Promise<SuiteResult> => {
       for (const kind of kinds) {
         const cold = kind.endsWith('cold')
         if (cold && !target.restart) continue
-        if (cold) await target.restart?.(true)
+        if (cold) await restartCold(target)
         await once(target, kind)
       }
 

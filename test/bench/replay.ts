@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { cpuOf, hasProc, memoryOf, quiet, watchOthers } from './machine.ts'
 import { median, ratios, show, showSpread } from './statistics.ts'
-import { baseOf, rotated, type Bench, type SuiteResult } from './suite.ts'
+import { baseOf, restartCold, rotated, type Bench, type SuiteResult } from './suite.ts'
 import type { Target } from './targets.ts'
 
 const clients = 16
@@ -91,7 +91,7 @@ export const replaySuite = async (bench: Bench): Promise<SuiteResult> => {
   }
   for (let round = 0; round < rounds; round++)
     for (const target of rotated(targets, round)) {
-      await target.restart?.(true)
+      await restartCold(target)
       for (const kind of target.restart ? kinds : kinds.slice(1)) {
         if (kind === 'settled') await sleep(3_000)
         await quiet(patience)

@@ -1,4 +1,5 @@
 /** What every suite is given, and how it takes turns. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { LoadGenerator } from './load.ts'
 import type { Section } from './report.ts'
 import type { RunningUpstream } from './start-upstream.ts'
@@ -45,3 +46,10 @@ export const rotated = <T>(list: readonly T[], round: number): readonly T[] => [
 /** What the others are compared with: nginx where it is measured, else the upstream itself. */
 export const baseOf = (names: readonly string[]): string =>
   names.includes('nginx') ? 'nginx' : (names[0] ?? '')
+
+/** Starts it with nothing stored, and leaves it alone until all its processes are up: starting is measured elsewhere. */
+export const restartCold = async (target: Target): Promise<void> => {
+  if (!target.restart) return
+  await target.restart(true)
+  await sleep(2_000)
+}
