@@ -56,6 +56,13 @@ const repinned = (pinned: Integrity, claimed: Integrity): Fact<never> => ({
   found: claimed,
 })
 
+/** `epoch`: as long as it is the package's, the verdict may be remembered. */
+type Decided = {
+  readonly verdict: Verdict
+  readonly blob?: Pin
+  readonly epoch?: number | undefined
+}
+
 export const openAdmissions = (options: AdmissionsOptions) => {
   const { store, packages, book, judges, examinerFor, epochs, upstreamFor, now } = options
   const { hot } = options.memory
@@ -90,12 +97,28 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     return { ...evidence, bytes, manifest }
   }
 
+  /**
+   * What a verdict that is made now rests on, to be asked before it is made; undefined where the
+   * package or the trust is another already than that of the facts at hand: such a verdict is for
+   * whoever asked, and not remembered.
+   */
+  const epochFor = (index: PackageIndex, evidence: Evidence): number | undefined => {
+    const current = packages.fresh(index.name, Number.POSITIVE_INFINITY)?.raw === index.raw
+    const trusted = evidence.trust === examinerFor(index.upstream).trust
+    return current && trusted ? epochs.of(index.name) : undefined
+  }
+
   /** Judges bytes that are already here. */
-  const readmit = async (index: PackageIndex, claims: VersionClaims, pin: Pin) => {
+  const readmit = async (
+    index: PackageIndex,
+    claims: VersionClaims,
+    pin: Pin,
+  ): Promise<Decided> => {
     const evidence = await book.gather(index, claims, pin.integrity)
     const bytes = { state: 'verified', size: pin.size } as const
+    const epoch = epochFor(index, evidence)
     const verdict = await verdictOn(index, claims, { ...evidence, bytes })
-    return { verdict, blob: pin }
+    return { verdict, blob: pin, epoch }
   }
 
   /**
@@ -111,7 +134,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     return { forged }
   }
 
-  const admitNew = async (index: PackageIndex, claims: VersionClaims) => {
+  const admitNew = async (index: PackageIndex, claims: VersionClaims): Promise<Decided> => {
     const id = { name: index.name, version: claims.version }
     const known = claims.integrity && (await book.recall(index, claims, claims.integrity))
     const already = known && (await verdictOn(index, claims, known))
@@ -130,14 +153,16 @@ export const openAdmissions = (options: AdmissionsOptions) => {
       const integrity = promised ?? arrived.info.integrity
       const signed = await book.gather(index, claims, integrity)
       const evidence = await withBytes(index, claims, signed, arrived)
-      const verdict = await verdictOn(index, claims, evidence)
+      // kept first: what is learnt from the bytes counts as a change, and the verdict is to outlive it
       await book.keep(evidence, claims, index.upstream)
+      const epoch = epochFor(index, evidence)
+      const verdict = await verdictOn(index, claims, evidence)
       if (verdict.decision !== 'allow') return { verdict }
       const pin: Pin = { ...arrived.info, at: now().toISOString() }
       const kept = await pins.putIfAbsent(id, index.upstream, pin)
       if (kept.integrity !== pin.integrity) return await refuseRepinned(index, claims, kept)
       await arrived.staged.commit()
-      return { verdict, blob: kept }
+      return { verdict, blob: kept, epoch }
     } finally {
       // after a commit there is nothing left to abandon
       download.abandon()
@@ -150,8 +175,6 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     const bytes = repinned(pin.integrity, found)
     return { verdict: await verdictOn(index, claims, { ...evidence, bytes }) }
   }
-
-  type Decided = { readonly verdict: Verdict; readonly blob?: Pin }
 
   /** Judges what needs no download: bytes that are here, and a promise of other bytes. */
   const decideHere = async (
@@ -176,8 +199,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
 
   const admit = async (id: PackageId): Promise<Admitted> => {
     const { index, claims } = await find(id)
-    const epoch = epochs.of(id.name)
-    const { verdict, blob } = await decide(index, claims)
+    const { verdict, blob, epoch } = await decide(index, claims)
     const admission: Admission = {
       verdict,
       remembered: false,
@@ -186,7 +208,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     }
     // observe mode lets through what could not be checked; it is checked again the next time
     const checked = verdict.reasons.every(({ code }) => code !== 'EVIDENCE_UNAVAILABLE')
-    if (!admission.blob || !checked) return { admission }
+    if (!admission.blob || !checked || epoch === undefined) return { admission }
     const changesAt = verdict.changesAt ? Date.parse(verdict.changesAt) : Infinity
     const remember = () => {
       const remembered = { ...admission, remembered: true }

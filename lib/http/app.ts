@@ -84,7 +84,7 @@ export const openHandler = (options: AppOptions): RequestListener => {
   return (request, response) => {
     const given = requestIdOf(request.headers[requestIdHeader])
     if (given !== undefined) response.setHeader(requestIdHeader, given)
-    if (atOnce(request, response)) return
+    if (atOnce(request, response, given)) return
     if (given === undefined) response.setHeader(requestIdHeader, randomUUID())
     void rest(request, response)
   }

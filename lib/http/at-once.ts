@@ -30,8 +30,12 @@ export type AtOnceOptions = {
   readonly observer?: AppObserver
 }
 
-/** True when the request is answered. */
-export type AtOnce = (request: IncomingMessage, response: ServerResponse) => boolean
+/** True when the request is answered. `requestId`: the client's own name for it. */
+export type AtOnce = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId?: string,
+) => boolean
 
 type Target = { readonly ready: Ready } & (
   | { readonly kind: 'packument'; readonly name: string }
@@ -150,7 +154,7 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
     return done ? target : undefined
   }
 
-  return (request, response) => {
+  return (request, response, requestId) => {
     // who must show a token is looked up at each request, so that a revoked one is heard of
     if (request.method !== 'GET' || access?.mode === 'tokens') return false
     const started = performance.now()
@@ -163,6 +167,7 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
         status: response.statusCode,
         duration: performance.now() - started,
         client: readClient(request, proxies),
+        ...(requestId !== undefined && { requestId }),
       })
       return true
     } catch (error) {

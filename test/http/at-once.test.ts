@@ -89,9 +89,10 @@ t.test('the same answers as the long way', async t => {
     ['tarball, part', tarball, { range: 'bytes=1-5' }, 206],
   ]
   for (const [title, path, headers, status] of cases) {
-    const short = await get(path, headers)
+    const named = { ...headers, 'x-request-id': 'balancer-1' }
+    const short = await get(path, named)
     // what another instance sent is looked at more closely
-    const long = await get(path, { ...headers, [viaHeader]: 'another' })
+    const long = await get(path, { ...named, [viaHeader]: 'another' })
     t.equal(short.status, status, title)
     t.same(short.headers, long.headers, `${title}: headers`)
     t.ok(short.body.equals(long.body), `${title}: bytes`)
@@ -103,6 +104,24 @@ t.test('the same answers as the long way', async t => {
 
 const proxyInstance = ({ headers }: { headers: Record<string, unknown> }) =>
   String(headers['attestry-instance'])
+
+t.test('the first verdict is remembered, unless the package is another since', async t => {
+  await registry.publish({ name: 'once', version: '1.0.0', provenance: true })
+  let later = 0
+  const { get, audit } = await open(t, { now: () => new Date(Date.now() + later) })
+  const statuses = async (...versions: readonly string[]) => {
+    const asked: number[] = []
+    for (const version of versions) asked.push((await get(`once/-/once-${version}.tgz`)).status)
+    return asked
+  }
+  const fresh = async () => (await audit()).map(entry => entry.fresh)
+  t.same(await statuses('1.0.0', '1.0.0'), [200, 200])
+  t.same(await fresh(), [true, false], 'what is learnt from the bytes themselves is no change')
+  await registry.publish({ name: 'once', version: '1.1.0', provenance: true })
+  later = 600_000
+  t.same(await statuses('1.1.0', '1.0.0', '1.0.0'), [200, 200, 200])
+  t.same((await fresh()).slice(2), [true, true, false], 'judged again among other releases')
+})
 
 t.test('a changed policy counts for the very next request', async t => {
   const { proxy, get, versions, settle } = await open(t)
