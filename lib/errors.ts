@@ -103,7 +103,7 @@ export const errorTable = {
   },
   ESIGNIDENTITY: {
     status: 400,
-    todo: 'Give an identity token made for this: in CI with the right to ask for one, else by --identity-token-file.',
+    todo: 'Give an identity token made for this: in CI with the right to ask for one, by --identity-token-file, or by logging in at a terminal.',
   },
   ESIGNSERVICE: {
     status: 502,

@@ -15,6 +15,10 @@ export type TokenClaims = {
   readonly issuer: string
   /** What Fulcio wants signed in proof of the key: the e-mail address where there is one, else `sub`. */
   readonly subject: string
+  /** Who it is for; none where it does not say. */
+  readonly audiences: readonly string[]
+  /** What the login was asked with. */
+  readonly nonce?: string
 }
 
 const refuse = (message: string): never => {
@@ -26,6 +30,7 @@ const claims = z.object({
   sub: z.string().optional(),
   aud: z.union([z.string(), z.array(z.string())]).optional(),
   exp: z.number().optional(),
+  nonce: z.string().optional(),
   email: z.string().optional(),
   email_verified: z.union([z.boolean(), z.literal('true'), z.literal('false')]).optional(),
 })
@@ -44,7 +49,7 @@ export const readToken = (
       return refuse('The identity token is no JSON Web Token with an issuer.')
     }
   }
-  const { iss, sub, aud, exp, email, email_verified: verified } = parse()
+  const { iss, sub, aud, exp, nonce, email, email_verified: verified } = parse()
   const audiences = [aud ?? []].flat()
   if (audience !== undefined && aud !== undefined && !audiences.includes(audience))
     refuse(`The identity token is for ${audiences.join(', ')}; wanted one for ${audience}.`)
@@ -53,7 +58,7 @@ export const readToken = (
   if (email !== undefined && verified !== true && verified !== 'true')
     refuse('The identity token names an e-mail address that its issuer has not verified.')
   const subject = email ?? sub ?? refuse('The identity token names neither subject nor e-mail.')
-  return { issuer: iss, subject }
+  return { issuer: iss, subject, audiences, ...(nonce !== undefined && { nonce }) }
 }
 
 /**

@@ -24,6 +24,8 @@ export type ServiceRequest = {
   readonly method?: 'GET' | 'POST'
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array
+  /** Parts of the request, beside tokens, that must not come back in what is told. */
+  readonly hides?: readonly string[]
 }
 
 export type ServiceAnswer = {
@@ -55,22 +57,32 @@ export const serviceAddress = (service: string, base: string, path: string): str
   return url.href
 }
 
-/** What the service says is wrong, if it says so in JSON; at most 300 characters. */
+/** Of somebody else's text what a terminal can show in a line; at most 300 characters. */
+export const oneLine = (text: string): string =>
+  text.replaceAll(/[\s\p{C}]+/gu, ' ').slice(0, 300)
+
+/** What the service says is wrong, if it says so in JSON: its own way, or as OAuth 2.0 has it. */
 const complaintOf = (body: Buffer): string => {
   try {
-    const said = JSON.parse(body.toString('utf8')) as { message?: unknown; error?: unknown }
-    const text = [said.message, said.error].find(part => typeof part === 'string')
-    return text === undefined ? '' : `: ${text.replaceAll(/\s+/g, ' ').slice(0, 300)}`
+    const said = JSON.parse(body.toString('utf8')) as Record<string, unknown>
+    const text = [said['message'], said['error_description'], said['error']].find(
+      part => typeof part === 'string',
+    )
+    return text === undefined ? '' : `: ${oneLine(text)}`
   } catch {
     return ''
   }
 }
 
 /** Whatever came back must not tell what was sent: no JSON web token, no bearer token. */
-const cleaned = (text: string, { headers }: ServiceRequest): string => {
+const cleaned = (text: string, { headers, hides = [] }: ServiceRequest): string => {
   const bearer = headers?.['authorization']?.replace(/^Bearer /, '') ?? ''
-  const clean = text.replaceAll(/[\w-]{8,}\.[\w-]{8,}\.[\w-]*/g, '[hidden]')
-  return bearer === '' ? clean : clean.replaceAll(bearer, '[hidden]')
+  return [bearer, ...hides]
+    .filter(part => part !== '')
+    .reduce(
+      (clean, part) => clean.replaceAll(part, '[hidden]'),
+      text.replaceAll(/[\w-]{8,}\.[\w-]{8,}\.[\w-]*/g, '[hidden]'),
+    )
 }
 
 /** Any answer but these is an error: ESIGNSERVICE, with what the service said. */
@@ -120,10 +132,10 @@ export const readAnswer = <T>(
   try {
     return read(JSON.parse(body.toString('utf8')))
   } catch (error) {
-    throw new AttestryError(
-      'ESIGNSERVICE',
-      `${service}: its answer cannot be read: ${messageOf(error)}`,
-      { cause: error },
-    )
+    // a syntax error cites what it found, which may be a part of a token
+    const why = error instanceof SyntaxError ? 'it is no JSON' : messageOf(error)
+    throw new AttestryError('ESIGNSERVICE', `${service}: its answer cannot be read: ${why}`, {
+      cause: error,
+    })
   }
 }

@@ -229,7 +229,11 @@ t.test('identity tokens', async t => {
     return () => readToken(`e30.${part}.c2ln`, audience, now)
   }
   const sub = 'repo:acme/widget:ref:refs/heads/main'
-  t.strictSame(read({ iss: issuer, sub, aud: 'sigstore' })(), { issuer, subject: sub })
+  t.strictSame(read({ iss: issuer, sub, aud: 'sigstore' })(), {
+    issuer,
+    subject: sub,
+    audiences: ['sigstore'],
+  })
   t.equal(
     read({ iss: issuer, sub, email, email_verified: true, aud: ['a', 'sigstore'] })().subject,
     email,

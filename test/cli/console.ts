@@ -12,13 +12,16 @@ export type ConsoleOptions = {
   readonly columns?: number
   /** A person at the terminal. */
   readonly ask?: Io['ask']
+  /** Told what is written to stderr as it is written. */
+  readonly hears?: (text: string) => void
 }
 
-const collector = (columns: number | undefined) => {
+const collector = (columns: number | undefined, hears?: (text: string) => void) => {
   let text = ''
   return {
     write: (chunk: string) => {
       text += chunk
+      hears?.(chunk)
     },
     ...(columns !== undefined && { isTTY: true, columns }),
     text: () => text,
@@ -27,9 +30,9 @@ const collector = (columns: number | undefined) => {
 
 export const runCli = async (
   argv: readonly string[],
-  { cwd, env = { LANG: 'C.UTF-8' }, columns, ask }: ConsoleOptions,
+  { cwd, env = { LANG: 'C.UTF-8' }, columns, ask, hears }: ConsoleOptions,
 ): Promise<Said> => {
-  const [stdout, stderr] = [collector(columns), collector(columns)]
+  const [stdout, stderr] = [collector(columns), collector(columns, hears)]
   const code = await main(argv, { stdout, stderr, env, cwd, ...(ask && { ask }) }, commands)
   return { code, stdout: stdout.text(), stderr: stderr.text() }
 }

@@ -1,7 +1,8 @@
 /** The options by which a command finds who signs: a key, or an identity through a Fulcio. */
 import { resolve } from 'node:path'
 import { ambientToken, defaultAudience } from '../../attest/identity-token.ts'
-import { serviceLimits } from '../../attest/service.ts'
+import { logIn } from '../../attest/login.ts'
+import { checkServiceUrl, serviceLimits } from '../../attest/service.ts'
 import { openSigner, type Signer } from '../../attest/signer.ts'
 import { readSigningKey } from '../../attest/signing-key.ts'
 import { readTextFile } from '../../config/text-file.ts'
@@ -32,7 +33,16 @@ export const signerOptions = {
   },
   audience: {
     hint: 'name',
-    description: `What the token must be made for; default ${defaultAudience}.`,
+    description: 'What the token must be made for; default: the client id.',
+  },
+  'oidc-issuer': {
+    hint: 'url',
+    description:
+      "Where to log in, with a browser, where there is no token; default: sigstore's own, for its own Fulcio only.",
+  },
+  'oidc-client-id': {
+    hint: 'name',
+    description: `What this program is called there; default ${defaultAudience}.`,
   },
   rekor: { hint: 'url', description: 'The transparency log that the signature is put into.' },
   'rekor-version': { hint: 'version', description: 'Its interface: 1 (default) or 2.' },
@@ -68,19 +78,49 @@ const passphraseOf =
     )
   }
 
-const tokenOf =
-  ({ 'identity-token-file': file, audience = defaultAudience }: Values, { env, cwd }: Io) =>
-  async (): Promise<string> => {
-    const given =
-      file === undefined
-        ? await ambientToken(env, audience, serviceLimits)
-        : (await readTextFile(resolve(cwd, file), 'ESIGNIDENTITY')).trim()
-    if (given !== undefined && given !== '') return given
+/** The public sigstore, and who may log in there. */
+const publicSigstore = {
+  fulcio: 'https://fulcio.sigstore.dev',
+  issuer: 'https://oauth2.sigstore.dev/auth',
+}
+
+const clientOf = ({ 'oidc-client-id': clientId = defaultAudience }: Values) => clientId
+const audienceOf = (values: Values) => values.audience ?? clientOf(values)
+
+/** Where somebody sits at a terminal and there is a place to log in. */
+const tokenByLogin = async (values: Values, { ask, stderr }: Io): Promise<string> => {
+  const { fulcio = '', 'oidc-issuer': given } = values
+  const known = URL.parse(fulcio)?.origin === publicSigstore.fulcio
+  const issuer = given ?? (known ? publicSigstore.issuer : undefined)
+  if (ask === undefined || issuer === undefined)
     throw new AttestryError(
       'ESIGNIDENTITY',
-      'There is no identity token: none was given, and this is no CI system that makes one.',
+      `There is no identity token: none was given, and this is no CI system that makes one. ${
+        ask === undefined
+          ? 'To log in with a browser, run it at a terminal.'
+          : 'To log in with a browser, name an issuer that this Fulcio takes by --oidc-issuer.'
+      }`,
     )
-  }
+  return logIn({
+    issuer,
+    clientId: clientOf(values),
+    show: url =>
+      stderr.write(`Log in with a browser on this machine, within five minutes:\n\n${url}\n\n`),
+    limits: serviceLimits,
+  })
+}
+
+const tokenOf = (values: Values, io: Io) => async (): Promise<string> => {
+  const { 'identity-token-file': file } = values
+  if (file === undefined)
+    return (
+      (await ambientToken(io.env, audienceOf(values), serviceLimits)) ??
+      tokenByLogin(values, io)
+    )
+  const given = (await readTextFile(resolve(io.cwd, file), 'ESIGNIDENTITY')).trim()
+  if (given !== '') return given
+  throw new AttestryError('ESIGNIDENTITY', `${file}: found nothing; wanted an identity token`)
+}
 
 /** Throws EUSAGE, and ESIGNKEY for the key. Asks for a passphrase where one is needed. */
 export const signerFor = async (values: Values, io: Io): Promise<Signer> => {
@@ -94,13 +134,12 @@ export const signerFor = async (values: Values, io: Io): Promise<Signer> => {
     }),
     ...(timestamps && { timestamps }),
   }
-  if (fulcio !== undefined)
-    return openSigner({
-      fulcio,
-      token: tokenOf(values, io),
-      audience: values.audience ?? defaultAudience,
-      ...witnesses,
-    })
+  if (fulcio !== undefined) {
+    const { 'oidc-issuer': issuer } = values
+    if (issuer !== undefined) checkServiceUrl('--oidc-issuer', issuer)
+    const audience = audienceOf(values)
+    return openSigner({ fulcio, token: tokenOf(values, io), audience, ...witnesses })
+  }
   const where = key ?? ''
   const text = await readTextFile(resolve(io.cwd, where), 'ESIGNKEY')
   const passphrase = passphraseOf(values, io)
