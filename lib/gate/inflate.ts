@@ -9,7 +9,7 @@ import type { Representation } from './representation.ts'
 const unpack = promisify(gunzip)
 
 /** Of the bytes that may be kept; what is larger is inflated as it is sent. */
-const SHARE = 1 / 4
+const SHARE = 1 / 2
 
 const flights = new WeakMap<LRUCache<string, Buffer>, ReturnType<typeof openFlights<Buffer>>>()
 

@@ -37,7 +37,7 @@ export type LocalBlobs = Blobs & {
 }
 
 /** Bytes read at a time for a stream: with the usual 64 KiB most of the time goes into asking. */
-const chunk = 512 * 1024
+const chunk = 256 * 1024
 
 type Range = { readonly start: number; readonly end: number }
 

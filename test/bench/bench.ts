@@ -147,34 +147,17 @@ const stopAll = async (): Promise<void> => {
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void stopAll().finally(() => process.exit(130)))
 
-say('making packages')
 const needsPeers = options.suites.some(name => !alone.has(name))
-upstream = await startUpstream({
-  packages: options.packages,
-  large: options.suites.includes('loop') ? largeOnes : 0,
-})
-try {
-  targets = await openTargets(upstream, needsPeers ? options.peers : [], folder, say)
-  const load = openLoadGenerator(folder)
-  const bench: Bench = { ...options, upstream, targets, load, folder, say }
-  if (needsPeers) for (const target of targets) await target.restart?.(true)
-  for (const name of options.suites) {
-    say(`suite ${name}`)
-    const result = await suites[name]?.(bench)
-    for (const section of result?.sections ?? []) parts.push(markdown(section))
-    if (result?.chart) charts.push([name, result.chart])
-  }
-  for (const target of targets) await target.stop()
+/** What is known so far; kept after each suite, so that an end in between loses one suite only. */
+const keepReport = async (loadName: string): Promise<string> => {
   const minutes = (Date.now() - begun.getTime()) / 60_000
   const head = [
-    `Taken on ${begun.toISOString().slice(0, 10)} in ${show(minutes)} minutes: ${machine()}; load by ${load.name}; ${options.rounds} rounds${needsPeers ? ` of ${options.seconds} s` : ''}.`,
+    `Taken on ${begun.toISOString().slice(0, 10)} in ${show(minutes)} minutes: ${machine()}; load by ${loadName}; ${options.rounds} rounds${needsPeers ? ` of ${options.seconds} s` : ''}.`,
     '',
     ...targets.map(({ name, note }) => `- **${name}**: ${note}`),
     '',
   ]
-  if (needsPeers) parts.push(memorySection(targets))
   const report = [...head, ...parts].join('\n')
-  process.stdout.write(report)
   if (options.into !== undefined) {
     const { into } = options
     const [before = '', after] = (await readFile(into, 'utf8')).split(marker)
@@ -191,6 +174,29 @@ try {
     for (const [name, chart] of charts)
       await writeFile(`${options.out}.${name}.svg`, svgOf(chart))
   }
+  return report
+}
+
+say('making packages')
+upstream = await startUpstream({
+  packages: options.packages,
+  large: options.suites.includes('loop') ? largeOnes : 0,
+})
+try {
+  targets = await openTargets(upstream, needsPeers ? options.peers : [], folder, say)
+  const load = openLoadGenerator(folder)
+  const bench: Bench = { ...options, upstream, targets, load, folder, say }
+  if (needsPeers) for (const target of targets) await target.restart?.(true)
+  for (const name of options.suites) {
+    say(`suite ${name}`)
+    const result = await suites[name]?.(bench)
+    for (const section of result?.sections ?? []) parts.push(markdown(section))
+    if (result?.chart) charts.push([name, result.chart])
+    await keepReport(load.name)
+  }
+  for (const target of targets) await target.stop()
+  if (needsPeers) parts.push(memorySection(targets))
+  process.stdout.write(await keepReport(load.name))
 } finally {
   await stopAll()
 }

@@ -15,7 +15,7 @@ import type { Target } from './targets.ts'
 const kinds = ['ci cold', 'ci warm', 'install cold', 'install warm'] as const
 type Kind = (typeof kinds)[number]
 /** An install takes npm tens of seconds whatever serves it. */
-const mostRounds = 2
+const mostRounds = 1
 const longest = 180_000
 
 type Sample = { readonly seconds: number; readonly cpu: number; readonly failed: boolean }
