@@ -256,6 +256,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
               ...(options.upstreamFor && { packumentTtl: 0, staleIfError: -1 }),
             },
             maker: version,
+            repeats: settings.auditLog.repeats,
             now,
             observer,
           }),

@@ -321,10 +321,14 @@ export type TrustMaterial = {
   readonly sources: readonly string[]
 }
 
-// ---------------------------------------------------------------- audit record
+/** A verdict as it is on record, whoever it was given to. */
+export type RecordedVerdict = Omit<AuditEntry, 'at' | 'last' | 'times' | 'client'>
 
 export type AuditEntry = {
   readonly at: string
+  /** Where it stands for several: how often it was given, from `at` to `last`. */
+  readonly times?: number
+  readonly last?: string
   /** Who asked: address and user agent; never a token. */
   readonly client: {
     readonly address: string

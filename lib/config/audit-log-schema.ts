@@ -42,6 +42,10 @@ export const auditLog = z
       min: parseDuration('100ms') ?? 0,
       max: parseDuration('1h') ?? 0,
     }).prefault('10s'),
+    repeats: duration(
+      'In how long a remembered verdict that one client is given again is gathered into one entry; 0s: each has its own.',
+      { min: 0, max: parseDuration('10m') ?? 0 },
+    ).prefault('10s'),
   })
   .describe('How the audit log is signed.')
   .prefault({})

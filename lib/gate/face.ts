@@ -8,7 +8,7 @@ import type { Examiner } from '../evidence/examiner.ts'
 import { policyDigest } from '../policy/digest.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Store } from '../store/store.ts'
-import type { AuditEntry, PackageId } from '../types.ts'
+import type { PackageId } from '../types.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { openAdmissions, type Admission } from './admissions.ts'
 import { openAdvisories } from './advisories.ts'
@@ -27,6 +27,8 @@ import type { Memory } from './memory.ts'
 import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
 import type { PassThrough } from './pass-through.ts'
+import { openRecorder } from './recorder.ts'
+import type { Repeats } from './repeats.ts'
 import { deprecateManifest, rewriteManifest } from './representation.ts'
 import type { Routing } from './routing.ts'
 import type { Search } from './search.ts'
@@ -44,6 +46,7 @@ export type Shared = {
   readonly alone: Alone
   readonly packages: Packages
   readonly book: EvidenceBook
+  readonly repeats: Repeats
   readonly vouchBook: VouchBook
   readonly vouching: Vouching
   readonly documents: Documents
@@ -150,28 +153,13 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     }
   }
 
-  const record = (id: PackageId, admission: Admission, client: Client): Promise<void> => {
-    const { verdict, remembered } = admission
-    const layer = verdict.layers.find(({ reasons }) => reasons.length > 0) ?? verdict.layers[0]
-    const integrity = admission.blob?.integrity ?? verdict.integrity
-    const entry: AuditEntry = {
-      at: now().toISOString(),
-      client: { ...client, ...(view !== undefined && { view }) },
-      package: id,
-      ...(integrity && { integrity }),
-      decision: verdict.decision,
-      rule: layer ? `${layer.policy}#${layer.rule}` : 'none',
-      reasons: verdict.reasons,
-      policyDigest: policyDigest(policies()),
-      fresh: !remembered,
-    }
-    observer.onVerdict?.(entry)
-    const written = store.audit.append(entry)
-    // a new verdict is on record before it takes effect; a repeated one need not hold up the bytes
-    if (!remembered) return written
-    written.catch(error => observer.onError?.('audit', error))
-    return Promise.resolve()
-  }
+  const record = openRecorder({
+    audit: store.audit,
+    repeats: shared.repeats,
+    view,
+    now,
+    observer,
+  })
 
   const summaries =
     shared.summaries &&

@@ -8,7 +8,7 @@ import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Change, Store } from '../store/store.ts'
-import type { AuditEntry, Integrity, PackageId, Verdict } from '../types.ts'
+import type { AuditEntry, Integrity, PackageId, RecordedVerdict, Verdict } from '../types.ts'
 import type { DocumentAnswer, Upstream } from '../upstream/upstream.ts'
 import type { Admission } from './admissions.ts'
 import type { Advisories } from './advisories.ts'
@@ -35,6 +35,7 @@ import {
   type PassThrough,
   type Sender,
 } from './pass-through.ts'
+import { openRepeats } from './repeats.ts'
 import type { Form, Representation } from './representation.ts'
 import { openRouting, type Routing, type UpstreamTerms } from './routing.ts'
 import { openSearch, type Search } from './search.ts'
@@ -50,7 +51,7 @@ export type Client = AuditEntry['client']
 /** What happens inside, for log and metrics; every method may be left out. */
 export type GateObserver = SigningObserver &
   EvidenceObserver & {
-    readonly onVerdict?: (entry: AuditEntry) => void
+    readonly onVerdict?: (verdict: RecordedVerdict, client: Client) => void
     readonly onStale?: (name: string, upstream: string, error: unknown) => void
     /** The first package an upstream served carried no signature. */
     readonly onStripping?: (upstream: string) => void
@@ -86,6 +87,8 @@ export type GateOptions = {
     readonly recheck: number
     readonly memory: number
   }
+  /** Milliseconds in which verdicts given to one client again are one audit entry; default 0. */
+  readonly repeats?: number
   /** The version of this program; with it finished packuments are kept in the store. */
   readonly maker?: string
   readonly now?: () => Date
@@ -190,7 +193,7 @@ export const openGate = (options: GateOptions): Gate => {
   const { store, examiners, publicUrl, cache, observer = {}, signers = new Map() } = options
   const now = options.now ?? (() => new Date())
   const layers = openLayers(options.policies, options.views)
-  const { terms = new Map<string, UpstreamTerms>() } = options
+  const { terms = new Map<string, UpstreamTerms>(), repeats: window = 0 } = options
   const reservedFor = (name: string): string | undefined => routing.reservedFor(name)
   const own = openOwnSignatures({
     store,
@@ -256,6 +259,7 @@ export const openGate = (options: GateOptions): Gate => {
     onChange: epochs.bump,
     observer,
   })
+  const repeats = openRepeats({ audit: store.audit, window, now, observer })
   const vouches = openVouches({ store, examinerFor, upstreamFor, epochs, now })
   /** After a write: what is fetched from now on is what the upstream has since. */
   const onChange = (name: string) => {
@@ -286,6 +290,7 @@ export const openGate = (options: GateOptions): Gate => {
     alone,
     packages,
     book,
+    repeats,
     ...vouches,
     documents,
     epochs,
@@ -321,6 +326,7 @@ export const openGate = (options: GateOptions): Gate => {
     close: async () => {
       unfollow()
       await background.close()
+      await repeats.close()
     },
     view: (name: string, at: string): Gate => {
       const key = `${name} ${at}`

@@ -3,7 +3,7 @@
  * that the rooms are opened with.
  */
 import { isAttestryError, messageOf } from '../errors.ts'
-import type { AuditEntry, PackageId } from '../types.ts'
+import type { AuditEntry, PackageId, RecordedVerdict } from '../types.ts'
 import type { Log, LogLevel } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import {
@@ -87,7 +87,10 @@ export const requestEvent = (seen: RequestSeen): LogEvent => ({
 })
 
 /** A verdict from memory is told at debug: it was told when it was made. */
-export const verdictEvent = (entry: AuditEntry): LogEvent => {
+export const verdictEvent = (
+  entry: RecordedVerdict,
+  client: AuditEntry['client'],
+): LogEvent => {
   const { name, version } = entry.package
   const codes = [...new Set(entry.reasons.map(reason => reason.code))]
   const against = codes.length > 0
@@ -101,7 +104,7 @@ export const verdictEvent = (entry: AuditEntry): LogEvent => {
       package: `${name}@${version}`,
       decision: entry.decision,
       rule: entry.rule,
-      ...clientFields(entry.client),
+      ...clientFields(client),
       ...(against && { reasons: entry.reasons.map(r => `${r.code}: ${r.message}`) }),
     },
   }
@@ -188,9 +191,10 @@ export const observe = ({
     if (seen.status >= 500 || log.isLevelEnabled('debug')) logEvent(log, requestEvent(seen))
     metrics?.request(seen)
   },
-  onVerdict: (entry: AuditEntry) => {
-    if (entry.fresh || log.isLevelEnabled('debug')) logEvent(log, verdictEvent(entry))
-    metrics?.verdict(entry)
+  onVerdict: (verdict: RecordedVerdict, client: AuditEntry['client']) => {
+    if (verdict.fresh || log.isLevelEnabled('debug'))
+      logEvent(log, verdictEvent(verdict, client))
+    metrics?.verdict(verdict)
   },
   onUpstream: (seen: UpstreamSeen) => {
     logEvent(log, upstreamEvent(seen))

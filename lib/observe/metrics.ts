@@ -11,7 +11,7 @@ export type Metrics = {
     readonly status: number
     readonly duration: number
   }) => void
-  readonly verdict: (entry: Pick<AuditEntry, 'decision' | 'reasons' | 'fresh'>) => void
+  readonly verdict: (seen: Pick<AuditEntry, 'decision' | 'reasons' | 'fresh'>) => void
   readonly upstream: (seen: {
     readonly upstream: string
     readonly request: string

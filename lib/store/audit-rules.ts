@@ -19,6 +19,10 @@ export const auditText = (entry: AuditEntry): string => {
   })
 }
 
+/** When the last of what an entry stands for happened, in milliseconds. */
+export const lastTime = ({ at, last = at }: Pick<AuditEntry, 'at' | 'last'>): number =>
+  Date.parse(last)
+
 export const parseEntry = (
   { seq, text }: AuditText,
   log: StoreLog,

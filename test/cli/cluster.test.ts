@@ -10,6 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
+import { openLocalStore } from '../../lib/store/local.ts'
+import type { StoredAuditEntry } from '../../lib/store/store.ts'
+import { rootNow, rootOfTexts } from '../contract/tools.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { writeSettings } from '../support/proxy.ts'
 import { startRegistry } from '../support/registry.ts'
@@ -189,6 +192,58 @@ t.test('two workers', { timeout: 120_000 }, async t => {
     )
     for (const pid of below) t.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
     t.equal(of('stopped').length, 1)
+  })
+})
+
+/** How often the record says that a tarball was sent to whom asked for it here, and by how many entries. */
+const recorded = async (folder: string) => {
+  const store = await openLocalStore({ path: join(folder, 'store') })
+  try {
+    const entries: StoredAuditEntry[] = []
+    for await (const entry of store.audit.read()) entries.push(entry)
+    const given = (fresh: boolean) =>
+      entries.reduce((sum, entry) => sum + (entry.fresh === fresh ? (entry.times ?? 1) : 0), 0)
+    const root = Buffer.from(await rootOfTexts(store.audit))
+    return {
+      count: entries.length,
+      times: given(true) + given(false),
+      repeats: given(false),
+      whole: root.equals(await rootNow(store.audit, entries.length)),
+    }
+  } finally {
+    await store.close()
+  }
+}
+
+t.test('repeated verdicts', { timeout: 120_000 }, async t => {
+  const tarball = 'lib/-/lib-1.0.0.tgz'
+  const gathering = 'auditLog: { repeats: 10m }'
+
+  t.test('are all counted when all is told to end', async t => {
+    const { folder, child, exited, get, everywhere, ready } = await start(t, 2, gathering)
+    await ready()
+    t.same(await everywhere(tarball), [200])
+    for (let i = 0; i < 40; i++) await get(tarball)
+    child.kill('SIGTERM')
+    t.same(await exited, [0, null])
+    const { count, times, whole } = await recorded(folder)
+    t.equal(times, 44)
+    t.ok(count < 22, `${count} entries of which some stand for several`)
+    t.ok(whole)
+  })
+
+  t.test('after kill -9 only their number is lost', async t => {
+    const { folder, child, exited, of, get } = await start(t, 1, gathering)
+    await until('the port', () => of('listening').length > 0)
+    for (let i = 0; i < 40; i++) t.equal((await get(tarball)).status, 200)
+    // what is written at once is written behind the answer
+    await until('a repeat', async () => (await recorded(folder)).repeats > 0)
+    child.kill('SIGKILL')
+    await exited
+    const { times, repeats, whole } = await recorded(folder)
+    t.equal(repeats, 1, 'that it was given again')
+    t.equal(times, 2, 'and at first')
+    t.ok(whole)
   })
 })
 

@@ -6,6 +6,7 @@ import { Registry } from 'prom-client'
 import { list as listTar } from 'tar'
 import t, { type Test } from 'tap'
 import { openLog } from '../../lib/observe/log.ts'
+import { receiversOf } from '../../lib/cli/store/received.ts'
 import { observe } from '../../lib/observe/events.ts'
 import { openMetrics } from '../../lib/observe/metrics.ts'
 import { openLocalStore } from '../../lib/store/local.ts'
@@ -84,7 +85,7 @@ t.test('the record of a server, watched from outside', async t => {
   const settings = [
     'server: { adminToken: swordfish }',
     'access: anonymous',
-    'auditLog: { interval: 100ms, origin: npm.acme.example/audit }',
+    'auditLog: { interval: 100ms, repeats: 0s, origin: npm.acme.example/audit }',
   ].join('\n')
   const options = {
     upstream: registry.url,
@@ -114,12 +115,13 @@ t.test('the record of a server, watched from outside', async t => {
     for (let tries = 0; tries < 250; tries += 1) {
       const answer = await get('checkpoint')
       const text = await answer.text()
-      if (answer.status === 200 && parseCheckpoint(text).size >= size) {
+      const key = lines
+        .map(line => JSON.parse(line) as { event: string; key: string })
+        .find(({ event }) => event === 'audit-log-checkpoint')?.key
+      // it is told a moment after it is kept
+      if (answer.status === 200 && key !== undefined && parseCheckpoint(text).size >= size) {
         t.match(answer.headers.get('content-type'), 'text/plain; charset=utf-8')
-        const key = lines
-          .map(line => JSON.parse(line) as { event: string; key: string })
-          .find(({ event }) => event === 'audit-log-checkpoint')?.key
-        return openCheckpoint(text, [parseVerifierKey(key ?? '')])
+        return openCheckpoint(text, [parseVerifierKey(key)])
       }
       await new Promise(resolve => setTimeout(resolve, 20))
     }
@@ -244,6 +246,28 @@ t.test('verify, checkpoint, key', async t => {
   t.match(await run('verify', '--storage', 'empty'), { code: 0 })
   const wide = await runCli(['log', 'verify'], { cwd, columns: 80 })
   t.match(wide.stderr, /Verifying/, 'progress on a terminal')
+})
+
+t.test('one entry for several', async t => {
+  const { run, storage } = await site(t, 0)
+  const store = await openLocalStore({ path: storage })
+  const { name, version } = { name: 'p', version: '1.0.0' }
+  const given = (at: string, more: object = {}) =>
+    store.audit.append({ ...auditEntry(name), at, decision: 'allow', reasons: [], ...more })
+  await given('2026-01-01T00:00:00.000Z')
+  await given('2026-01-01T00:00:01.000Z', { last: '2026-01-02T00:00:01.000Z', times: 41 })
+  await given('2026-01-03T00:00:00.000Z')
+  const sent = { package: { name, version } }
+  const received = async (since?: string) =>
+    receiversOf(store.audit, sent, since === undefined ? undefined : new Date(since))
+  t.match(await received(), [
+    { first: '2026-01-01T00:00:00.000Z', last: '2026-01-03T00:00:00.000Z', times: 43 },
+  ])
+  t.match(await received('2026-01-02'), [{ times: 42 }], 'what lasts into the time counts')
+  await store.close()
+  const { stdout } = await run('show', '--since', '2026-01-02', '--limit', '2')
+  t.match(stdout, /^2 .* for 127\.0\.0\.1 {2}41 times until 2026-01-02T00:00:01\.000Z$/m)
+  t.match(await run('verify'), { stdout: /^3 entries verified of 3/ })
 })
 
 t.test('show', async t => {

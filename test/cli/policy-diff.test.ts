@@ -104,11 +104,14 @@ t.test('the record: each once, since a time', async t => {
       yield entry('2026-03-01T00:00:00.000Z', '1.1.0')
       yield entry('2026-03-02T00:00:00.000Z', '1.1.0')
       yield entry('2026-03-02T00:00:00.000Z', '1.2.0')
+      const gathered = { last: '2026-02-01T00:00:05.000Z', times: 9 }
+      yield { ...entry('2026-01-31T23:59:59.000Z', '1.3.0'), ...gathered }
     },
   }
   t.same(await recordedPackages(audit, new Date('2026-02-01')), [
     { name: 'lib', version: '1.1.0' },
     { name: 'lib', version: '1.2.0' },
+    { name: 'lib', version: '1.3.0' },
   ])
 })
 

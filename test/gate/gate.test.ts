@@ -16,7 +16,7 @@ const base: ProxyOptions = {
   upstream: registry.url,
   trustedRoot: sigstore.trustedRoot,
   registryKeys: sigstore.registryKeys(),
-  settings: 'cache: { packumentTtl: 0s, negativeTtl: 0s }',
+  settings: 'cache: { packumentTtl: 0s, negativeTtl: 0s }\nauditLog: { repeats: 0s }',
 }
 
 // eslint-disable-next-line typescript/no-explicit-any -- documents of a registry, looked into by hand

@@ -4,7 +4,9 @@ import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { openTokens } from '../../lib/access/tokens.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
+import { openLocalStore } from '../../lib/store/local.ts'
 import type { StoredAuditEntry } from '../../lib/store/store.ts'
+import type { RecordedVerdict } from '../../lib/types.ts'
 import { viaHeader } from '../../lib/upstream/loop.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy, type ProxyOptions } from '../support/proxy.ts'
@@ -171,7 +173,9 @@ t.test('time ends what it ends', async t => {
 })
 
 t.test('every tarball that is sent is on record', async t => {
-  const { get, settle, audit, proxy } = await open(t)
+  const { get, settle, audit, proxy } = await open(t, {
+    settings: 'auditLog: { repeats: 0s }',
+  })
   await settle()
   const etag = String((await get(tarball)).headers['etag'])
   const before = (await audit()).length
@@ -187,6 +191,61 @@ t.test('every tarball that is sent is on record', async t => {
     fresh: false,
     policyDigest: proxy.gate.policyDigest,
   })
+})
+
+t.test('also where one entry stands for several', async t => {
+  const counted = new Map<boolean, number>()
+  const observer = {
+    onVerdict: ({ fresh }: RecordedVerdict) =>
+      void counted.set(fresh, (counted.get(fresh) ?? 0) + 1),
+  }
+  const folder = t.testdir()
+  const options = { storage: join(folder, 'store'), observer }
+  const { get, settle, audit, proxy } = await open(t, options)
+  await settle()
+  const etag = String((await get(tarball)).headers['etag'])
+  const ways: readonly Headers[] = [
+    {},
+    { 'if-none-match': etag },
+    { range: 'bytes=0-9' },
+    { [viaHeader]: 'another' },
+  ]
+  for (let round = 0; round < 5; round++)
+    for (const way of ways) await get(tarball, { ...way, 'user-agent': 'npm/99' })
+  const ours = (entries: readonly StoredAuditEntry[]) =>
+    entries.filter(({ client }) => client.agent === 'npm/99')
+  t.match(ours(await audit()), [{ fresh: false, times: undefined }], 'the first at once')
+  await proxy.close()
+  const store = await openLocalStore({ path: options.storage })
+  t.teardown(() => store.close())
+  const entries: StoredAuditEntry[] = []
+  for await (const entry of store.audit.read()) entries.push(entry)
+  t.match(ours(entries), [{}, { times: 19, fresh: false, integrity: etag.slice(1, -1) }])
+  const [, gathered] = ours(entries)
+  t.ok(gathered?.last && gathered.at <= gathered.last)
+  const total = (fresh: boolean) =>
+    entries.reduce((sum, entry) => sum + (entry.fresh === fresh ? (entry.times ?? 1) : 0), 0)
+  t.equal(total(false), counted.get(false), 'as many as were told to log and metrics')
+  t.equal(total(true), counted.get(true))
+})
+
+t.test('what is gathered ends with the verdict', async t => {
+  const { proxy, get, settle, audit } = await open(t)
+  await settle()
+  const agent = { 'user-agent': 'npm/98' }
+  const ask = async (times: number) => {
+    for (let i = 0; i < times; i++) await get(tarball, agent)
+  }
+  await ask(3)
+  const digest = proxy.gate.policyDigest
+  proxy.gate.adopt(policyOf(denying('allow: { reason: r, by: me, until: 2999-01-01 }')))
+  await ask(3)
+  const ours = (await audit()).filter(({ client }) => client.agent === 'npm/98')
+  t.match(ours, [
+    { fresh: false, policyDigest: digest },
+    { fresh: true, policyDigest: proxy.gate.policyDigest },
+    { fresh: false, policyDigest: proxy.gate.policyDigest },
+  ])
 })
 
 t.test('a forwarded address is taken from those who are trusted with it', async t => {

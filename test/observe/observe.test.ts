@@ -170,8 +170,8 @@ const happen = (observer: ReturnType<typeof observe>) => {
     client,
   })
   observer.onRequest({ method: 'BREW', route: 'unknown', status: 503, duration: 1, client })
-  observer.onVerdict(entry)
-  observer.onVerdict({ ...entry, decision: 'allow', reasons: [], fresh: false })
+  observer.onVerdict(entry, entry.client)
+  observer.onVerdict({ ...entry, decision: 'allow', reasons: [], fresh: false }, client)
   const call = { upstream: 'npm', request: 'tarball', milliseconds: 5 }
   observer.onUpstream({ ...call, outcome: 'found', attempts: 3 })
   observer.onUpstream({ ...call, outcome: 'EUPSTREAM', attempts: 1 })
@@ -200,7 +200,7 @@ t.test('events: what happened is logged at its level', async t => {
     { level: 'error', event: 'error', err: { type: 'TypeError' } },
   ])
   const observed = sink()
-  observe({ log: observed.log }).onVerdict({ ...entry, decision: 'allow' })
+  observe({ log: observed.log }).onVerdict({ ...entry, decision: 'allow' }, entry.client)
   t.match(observed.objects(), [{ level: 'warn', msg: /observe mode/ }])
   const one = sink()
   logEvent(one.log, { level: 'fatal', event: 'e', message: 'm', fields: { a: 1 } })

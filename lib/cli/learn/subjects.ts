@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import { findLockfile, loadLockfileText } from '../../lockfile/find.ts'
 import { readLockfile } from '../../lockfile/read.ts'
+import { lastTime } from '../../store/audit-rules.ts'
 import type { AuditLog } from '../../store/store.ts'
 import { npmRegistry } from '../../upstream/default-registry.ts'
 import { shownPath } from '../audit/reports.ts'
@@ -45,8 +46,9 @@ export const recordedSubjects = async (
   since: Date,
 ): Promise<Found> => {
   const seen = new Map<string, Subject>()
-  for await (const { at, package: id, integrity, reasons } of audit.read()) {
-    if (Date.parse(at) < since.getTime() || reasons.length > 0) continue
+  for await (const entry of audit.read()) {
+    const { package: id, integrity, reasons } = entry
+    if (lastTime(entry) < since.getTime() || reasons.length > 0) continue
     const { name, version } = id
     seen.set(JSON.stringify([name, version, integrity]), {
       name,

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { AttestryError } from '../../errors.ts'
 import { logKeyOf, openSealing } from '../../sealing/open-sealing.ts'
 import { signPruning } from '../../sealing/pruning.ts'
+import { lastTime } from '../../store/audit-rules.ts'
 import type { AuditLog } from '../../store/store.ts'
 import { leafHash } from '../../transparency/merkle.ts'
 import { tileWidth } from '../../transparency/tiles.ts'
@@ -26,9 +27,9 @@ const options = () =>
 /** The last entry from before `time` that ends a tile; entries stand in the order they came. */
 const lastBefore = async (audit: AuditLog, time: number): Promise<number> => {
   let last = 0
-  for await (const { seq, at } of audit.read()) {
-    if (Date.parse(at) >= time) break
-    last = seq
+  for await (const entry of audit.read()) {
+    if (lastTime(entry) >= time) break
+    last = entry.seq
   }
   return last - (last % tileWidth)
 }

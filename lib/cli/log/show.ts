@@ -1,5 +1,6 @@
 /** `attestry log show` */
 import { AttestryError } from '../../errors.ts'
+import { lastTime } from '../../store/audit-rules.ts'
 import type { StoredAuditEntry } from '../../store/store.ts'
 import type { Io, Run } from '../io.ts'
 import { plain } from '../audit/paint.ts'
@@ -23,7 +24,7 @@ const clientText = ({ name, address, view }: StoredAuditEntry['client']) =>
   `${name === undefined ? '' : `${name} `}${address}${view === undefined ? '' : ` (${view})`}`
 
 const line = (entry: StoredAuditEntry): string => {
-  const { seq, at, decision, package: id, rule, reasons, client } = entry
+  const { seq, at, last, times, decision, package: id, rule, reasons, client } = entry
   const why = [...new Set(reasons.map(({ code }) => code))].join(', ')
   const said = [
     String(seq),
@@ -32,6 +33,7 @@ const line = (entry: StoredAuditEntry): string => {
     `${id.name}@${id.version}`,
     `by ${rule}${why === '' ? '' : ` (${why})`}`,
     `for ${clientText(client)}`,
+    ...(times !== undefined && last !== undefined ? [`${times} times until ${last}`] : []),
   ]
   return `${said.map(plain).join('  ')}\n`
 }
@@ -61,7 +63,7 @@ const filterOf = (values: ReturnType<ReturnType<typeof options>['parse']>['value
     (version === undefined || entry.package.version === version) &&
     (client === undefined || entry.client.address === client || entry.client.name === client) &&
     (decision === undefined || entry.decision === decision) &&
-    (from === 0 || Date.parse(entry.at) >= from)
+    (from === 0 || lastTime(entry) >= from)
   return { name, fits }
 }
 

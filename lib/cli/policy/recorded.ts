@@ -1,4 +1,5 @@
 /** The package versions that were asked for, from the audit record. */
+import { lastTime } from '../../store/audit-rules.ts'
 import type { AuditLog } from '../../store/store.ts'
 import type { Pinned } from './locked.ts'
 
@@ -11,9 +12,9 @@ export const recordedPackages = async (
   since: Date,
 ): Promise<readonly Pinned[]> => {
   const seen = new Map<string, Pinned>()
-  for await (const { at, package: id } of audit.read()) {
-    if (Date.parse(at) < since.getTime()) continue
-    const { name, version } = id
+  for await (const entry of audit.read()) {
+    if (lastTime(entry) < since.getTime()) continue
+    const { name, version } = entry.package
     seen.set(JSON.stringify([name, version]), { name, version })
   }
   return [...seen.values()]

@@ -1,4 +1,5 @@
 /** Who received what, from the audit record: an entry that allows is a tarball that was sent. */
+import { lastTime } from '../../store/audit-rules.ts'
 import type { AuditLog } from '../../store/store.ts'
 import type { AuditEntry, Integrity, PackageId } from '../../types.ts'
 
@@ -32,7 +33,7 @@ async function* allowed(
   name?: string,
 ): AsyncIterable<AuditEntry> {
   for await (const entry of audit.read(name === undefined ? {} : { name }))
-    if (entry.decision === 'allow' && (!since || Date.parse(entry.at) >= since.getTime()))
+    if (entry.decision === 'allow' && (!since || lastTime(entry) >= since.getTime()))
       yield entry
 }
 
@@ -66,8 +67,8 @@ export const receiversOf = async (
     found.set(key, {
       client,
       first: before?.first ?? entry.at,
-      last: entry.at,
-      times: (before?.times ?? 0) + 1,
+      last: entry.last ?? entry.at,
+      times: (before?.times ?? 0) + (entry.times ?? 1),
     })
   }
   return [...found.values()]

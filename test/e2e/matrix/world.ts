@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { AuditEntry } from '../../../lib/types.ts'
+import type { RecordedVerdict } from '../../../lib/types.ts'
 import { runCli } from '../../cli/console.ts'
 import { clientNames } from '../../support/clients.ts'
 import { localSigstore } from '../../support/local-sigstore.ts'
@@ -94,7 +94,7 @@ export const openWorld = async (): Promise<World> => {
   const onUnsigned = (id: string, _: string, why: unknown) =>
     void unsigned.push(`${id}: ${String(why)}`)
   const refused = new Map<string, number>()
-  const onVerdict = ({ decision, package: { name } }: AuditEntry) => {
+  const onVerdict = ({ decision, package: { name } }: RecordedVerdict) => {
     if (decision === 'refuse') refused.set(name, (refused.get(name) ?? 0) + 1)
   }
   const open = (more: string) =>
