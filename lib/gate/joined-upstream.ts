@@ -8,7 +8,7 @@ import type { PackumentAnswer, Upstream, Validators } from '../upstream/upstream
 import { record, sha512Of, type Manifest } from './claims.ts'
 import { parseSlice } from './json-slices.ts'
 import { openPace } from './pace.ts'
-import { manifestAt, slicePackument, type Packument } from './package-index.ts'
+import { manifestAt, slicePackument, type Slices } from './packument.ts'
 import { splitMark, type SplitView } from './split-view.ts'
 
 type Names = { readonly mirror: string; readonly evidence: string }
@@ -51,8 +51,8 @@ const mergeVersion = (ours: Manifest, theirs: Manifest | undefined, names: Names
 
 const mergePackuments = async (
   name: string,
-  mirror: Packument,
-  evidence: Packument | undefined,
+  mirror: Slices,
+  evidence: Slices | undefined,
   names: Names,
 ): Promise<Buffer> => {
   const breathe = openPace()

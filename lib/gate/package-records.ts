@@ -2,7 +2,9 @@
 import type { Change, Store } from '../store/store.ts'
 import type { Integrity, Sighting } from '../types.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import { loadText, readClaims, type PackageIndex } from './package-index.ts'
+import type { DistTags } from './dist-tags.ts'
+import { claimsIn, loadText, type PackageIndex } from './package-index.ts'
+import { openPackument, type Packument } from './packument.ts'
 
 /** Kept in the collection `package`. */
 export type PackageRecord = {
@@ -18,7 +20,7 @@ export type PackageRecord = {
   readonly appeared: Readonly<Record<string, Sighting>>
 }
 
-type Claims = Awaited<ReturnType<typeof readClaims>>
+type Claims = Awaited<ReturnType<typeof claimsIn>>
 
 /** A name that now belongs to another upstream, or whose evidence does, is another package. */
 export const comesFrom = (kept: PackageRecord, { name, evidenceFrom }: Upstream) =>
@@ -58,9 +60,12 @@ export type PackageRecordsOptions = {
   readonly store: Pick<Store, 'records' | 'blobs'>
   readonly upstreamFor: (name: string) => Upstream
   readonly tell: (change: Change) => void
+  /** A packument was read from the store. */
+  readonly onRead: (raw: string, packument: Packument, tags: DistTags) => void
 }
 
-export const openPackageRecords = ({ store, upstreamFor, tell }: PackageRecordsOptions) => {
+export const openPackageRecords = (options: PackageRecordsOptions) => {
+  const { store, upstreamFor, tell, onRead } = options
   const get = (name: string) => store.records.get<PackageRecord>('package', name)
 
   /** What is stored of a package, with its text read; `have` where that is the same revision. */
@@ -69,7 +74,11 @@ export const openPackageRecords = ({ store, upstreamFor, tell }: PackageRecordsO
       return { ...have, fetchedAt: kept.fetchedAt, stale: false }
     }
     const text = await loadText(store.blobs, kept.raw)
-    return text && indexOf(name, kept, await readClaims(text, name))
+    if (!text) return undefined
+    const packument = await openPackument(text, name)
+    const read = await claimsIn(packument)
+    onRead(kept.raw, packument, read.distTags)
+    return indexOf(name, kept, read)
   }
 
   return {

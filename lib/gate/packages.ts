@@ -9,17 +9,16 @@ import type { PackumentAnswer, Upstream } from '../upstream/upstream.ts'
 import type { Alone } from './alone.ts'
 import { openFlights } from './flights.ts'
 import type { Manifest } from './claims.ts'
+import type { DistTags } from './dist-tags.ts'
 import { comesFrom, indexOf, openPackageRecords, watch } from './package-records.ts'
 import {
+  claimsIn,
   indexWeight,
   loadText,
-  manifestAt,
-  readClaims,
-  slicePackument,
   storeText,
   type PackageIndex,
-  type Packument,
 } from './package-index.ts'
+import { openPackument, type Packument } from './packument.ts'
 
 export type PackagesOptions = {
   readonly store: Store
@@ -49,6 +48,9 @@ export type Packages = ReturnType<typeof openPackages>
 /** After a failure the upstream is left alone for this long (milliseconds) where we have an answer. */
 const COOL_DOWN = 5_000
 
+/** Versions named by dist-tags whose manifests are held for the look into their tarballs. */
+const TAGGED = 3
+
 const notFound = (name: string, upstream: string) =>
   new AttestryError('ENOTFOUND', `The upstream ${upstream} has no package ${name}.`)
 
@@ -69,7 +71,12 @@ export const openPackages = (options: PackagesOptions) => {
   /** Texts that were just read; an install asks for many versions of few packages at a time. */
   const texts = new LRUCache<string, Packument>({
     maxSize: Math.ceil(options.memory / 4),
-    sizeCalculation: ({ text, versions }) => text.length + 200 * versions.size + 1,
+    sizeCalculation: ({ weight }) => weight,
+  })
+  /** Manifests, as JSON, of the versions that most will ask for, when the texts are gone again. */
+  const tagged = new LRUCache<string, string>({
+    maxSize: Math.ceil(options.memory / 8),
+    sizeCalculation: manifest => manifest.length + 300,
   })
   const reading = openFlights<Packument>()
   const resting = new Map<string, number>()
@@ -77,7 +84,14 @@ export const openPackages = (options: PackagesOptions) => {
   const expired = new LRUCache<string, number>({ max: 10_000 })
   let expiries = 0
   const flight = openFlights<PackageIndex>()
-  const records = openPackageRecords({ store, upstreamFor, tell: options.tell })
+  const hold = (raw: string, packument: Packument, tags: DistTags): void => {
+    texts.set(raw, packument)
+    for (const version of Object.values(tags).slice(0, TAGGED)) {
+      const manifest = packument.manifest(version)
+      if (manifest) tagged.set(`${raw} ${version}`, JSON.stringify(manifest))
+    }
+  }
+  const records = openPackageRecords({ store, upstreamFor, tell: options.tell, onRead: hold })
 
   const accept = async (
     name: string,
@@ -85,9 +99,11 @@ export const openPackages = (options: PackagesOptions) => {
     answer: PackumentAnswer & { kind: 'found' },
   ) => {
     const at = now()
-    const read = await readClaims(answer.body, name)
-    const versions = [...read.claims.keys()]
-    const raw = await storeText(store.blobs, answer.body)
+    const packument = await openPackument(answer.body, name)
+    const read = await claimsIn(packument)
+    const { versions } = packument
+    const raw = await storeText(store.blobs, answer.body, answer.gzip)
+    hold(raw, packument, read.distTags)
     const next = await records.keep(name, upstream, kept => ({
       upstream: upstream.name,
       ...(upstream.evidenceFrom !== undefined && { evidenceFrom: upstream.evidenceFrom }),
@@ -202,11 +218,11 @@ export const openPackages = (options: PackagesOptions) => {
   /** The packument's text; asked anew of the upstream when the store no longer has it. */
   const loadPackument = async (index: PackageIndex): Promise<Packument> => {
     const text = await loadText(store.blobs, index.raw)
-    if (text) return slicePackument(text, index.name)
+    if (text) return openPackument(text, index.name)
     indexes.delete(index.name)
     const again = await look(index.name, 0)
     const fresh = await loadText(store.blobs, again.raw)
-    if (fresh) return slicePackument(fresh, index.name)
+    if (fresh) return openPackument(fresh, index.name)
     const message = `The packument of ${index.name} could not be kept; the store has no room for it.`
     throw new AttestryError('ESTORE', message)
   }
@@ -284,9 +300,10 @@ export const openPackages = (options: PackagesOptions) => {
 
     /** One version's manifest as the upstream gave it. */
     manifest: async (index: PackageIndex, version: string): Promise<Manifest> => {
-      const { text, versions } = await packument(index)
-      const slice = versions.get(version)
-      if (slice) return manifestAt(text, slice, index.name)
+      const kept = tagged.get(`${index.raw} ${version}`)
+      if (kept !== undefined) return JSON.parse(kept) as Manifest
+      const manifest = (await packument(index)).manifest(version)
+      if (manifest) return manifest
       throw new AttestryError('ENOTFOUND', `${index.name} has no version ${version}.`)
     },
   }

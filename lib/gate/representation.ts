@@ -6,15 +6,14 @@
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { createGzip, type Gzip } from 'node:zlib'
+import { createGzip, gzipSync, type Gzip } from 'node:zlib'
 import type { Verdict } from '../types.ts'
 import { record, type Manifest } from './claims.ts'
 import { repointDistTags, type DistTags } from './dist-tags.ts'
-import { parseSlice } from './json-slices.ts'
 import type { Standing } from './judge.ts'
 import { openPace } from './pace.ts'
 import { reasonsText } from './reasons.ts'
-import { manifestAt, type Packument } from './package-index.ts'
+import type { Packument } from './packument.ts'
 
 /** `full`: application/json. `abbreviated`: application/vnd.npm.install-v1+json. */
 export type Form = 'full' | 'abbreviated'
@@ -110,12 +109,11 @@ const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall']
 
 const abbreviate = (manifest: Manifest): Manifest => {
   const scripts = record(manifest['scripts'])
-  const kept = Object.fromEntries(
-    ABBREVIATED.filter(key => manifest[key] !== undefined).map(key => [key, manifest[key]]),
-  )
-  return INSTALL_SCRIPTS.some(script => scripts[script] !== undefined)
-    ? { ...kept, hasInstallScript: true }
-    : kept
+  const kept: Record<string, unknown> = {}
+  for (const key of ABBREVIATED) if (manifest[key] !== undefined) kept[key] = manifest[key]
+  if (INSTALL_SCRIPTS.some(script => scripts[script] !== undefined))
+    kept['hasInstallScript'] = true
+  return kept
 }
 
 /** npm may be told to pick a staged version: its addresses lead to us, where it is judged like any other. */
@@ -187,32 +185,42 @@ const hintsOf = (
       }),
   )
 
+const level = 6
+/** Bytes compressed at a time, and up to which it is done at once: about 1 ms. */
+const PIECE = 64 * 1024
+
 /** Takes text piece by piece; hashes and compresses on the way. */
 const openSink = () => {
   const hash = createHash('sha256')
-  const gzip: Gzip = createGzip({ level: 6 })
+  let gzip: Gzip | undefined
   const chunks: Buffer[] = []
-  gzip.on('data', (chunk: Buffer) => chunks.push(chunk))
   let size = 0
   let pending = ''
-  const flush = async () => {
+  const take = () => {
     const bytes = Buffer.from(pending)
     pending = ''
     size += bytes.length
     hash.update(bytes)
-    if (!gzip.write(bytes)) await once(gzip, 'drain')
+    return bytes
+  }
+  const flush = async () => {
+    gzip ??= createGzip({ level }).on('data', (chunk: Buffer) => chunks.push(chunk))
+    if (!gzip.write(take())) await once(gzip, 'drain')
   }
   return {
     write: (text: string): Promise<void> | undefined => {
       pending += text
-      return pending.length < 64 * 1024 ? undefined : flush()
+      return pending.length < PIECE ? undefined : flush()
     },
     end: async () => {
-      await flush()
+      const last = take()
+      const made = () => ({ digest: hash.digest('base64url'), size })
+      // a small one costs less here than to hand it to another thread
+      if (gzip === undefined) return { ...made(), gzip: gzipSync(last, { level }) }
       const ended = once(gzip, 'end')
-      gzip.end()
+      gzip.end(last)
       await ended
-      return { digest: hash.digest('base64url'), size, gzip: Buffer.concat(chunks) }
+      return { ...made(), gzip: Buffer.concat(chunks) }
     },
   }
 }
@@ -234,12 +242,11 @@ export const buildRepresentation = async (
 ): Promise<Representation> => {
   const { index, refused, observed } = standing
   const { name } = index
-  const { text, top, versions } = packument
-  const shown = new Set([...versions.keys()].filter(version => !refused.has(version)))
+  const { versions } = packument
+  const shown = new Set(versions.filter(version => !refused.has(version)))
   const distTags = repointDistTags(index.distTags, shown)
   const hinted = hints ? hintsOf(name, refused, addresses) : {}
-  const timeSlice = top.get('time')
-  const time = timeSlice ? manifestAt(text, timeSlice, name) : {}
+  const time = record(packument.member('time'))
   const modified = typeof time['modified'] === 'string' ? time['modified'] : undefined
   const breathe = openPace()
   const sink = openSink()
@@ -252,20 +259,21 @@ export const buildRepresentation = async (
   const writeVersions = async () => {
     let between = ''
     await member('versions', '{')
-    for (const [version, slice] of versions) {
-      if (!shown.has(version)) continue
-      const manifest = manifestAt(text, slice, name)
+    for (const version of shown) {
+      const manifest = packument.manifest(version) ?? {}
       const verdict = deprecates ? observed.get(version) : undefined
       const warned = verdict ? deprecateManifest(manifest, verdict, addresses) : manifest
       const rewritten = rewriteManifest(warned, name, version, addresses)
       const json = JSON.stringify(form === 'full' ? rewritten : abbreviate(rewritten))
-      await sink.write(`${between}${JSON.stringify(version)}:${json}`)
+      const written = sink.write(`${between}${JSON.stringify(version)}:${json}`)
       between = ','
-      await breathe()
+      if (written) await written
+      const aside = breathe()
+      if (aside) await aside
     }
     await sink.write('}')
   }
-  for (const [key, slice] of top) {
+  for (const key of packument.members) {
     if (TOP_DROPPED.has(key) || (form === 'abbreviated' && !TOP_ABBREVIATED.has(key))) continue
     if (key === 'versions') await writeVersions()
     else if (key === 'dist-tags') await member(key, JSON.stringify({ ...distTags, ...hinted }))
@@ -273,14 +281,14 @@ export const buildRepresentation = async (
       const kept = Object.entries(time).filter(([version]) => !refused.has(version))
       await member(key, JSON.stringify(Object.fromEntries(kept)))
     } else if (key === 'stagedVersions') {
-      const staged = stagedOf(manifestAt(text, slice, name), name, addresses)
+      const staged = stagedOf(record(packument.member(key)), name, addresses)
       await member(key, JSON.stringify(staged))
-    } else await member(key, JSON.stringify(parseSlice(text, slice)))
+    } else await member(key, JSON.stringify(packument.member(key)))
   }
   if (form === 'abbreviated' && modified) await member('modified', JSON.stringify(modified))
-  const given = top.get('policyRestrictions')
+  const given = packument.members.includes('policyRestrictions')
   if (refused.size > 0 || given) {
-    const theirs = given ? manifestAt(text, given, name) : {}
+    const theirs = record(packument.member('policyRestrictions'))
     const restrictions = restrictionsOf(name, refused, addresses, theirs)
     await member('policyRestrictions', JSON.stringify(restrictions))
   }

@@ -8,7 +8,7 @@ import type { PackumentAnswer, Upstream, Validators } from '../upstream/upstream
 import { record, type Manifest } from './claims.ts'
 import { parseSlice } from './json-slices.ts'
 import { openPace } from './pace.ts'
-import { manifestAt, slicePackument, type Packument } from './package-index.ts'
+import { manifestAt, slicePackument, type Slices } from './packument.ts'
 import type { RegistrySignatures, SignatureRecord } from './registry-signatures.ts'
 
 export type SignedUpstreamOptions = {
@@ -29,7 +29,7 @@ const withSignature = (manifest: Manifest, { keyid, sig }: SignatureRecord): Man
 
 const merge = async (
   name: string,
-  { text, top, versions }: Packument,
+  { text, top, versions }: Slices,
   signatures: readonly SignatureRecord[],
 ): Promise<Buffer> => {
   const breathe = openPace()
@@ -94,7 +94,7 @@ export const signedUpstream = (
   { signatures, reservedFor, onUnsigned }: SignedUpstreamOptions,
 ): Upstream => {
   /** Signs what was published through us and is there now as it went through. */
-  const settle = async (name: string, { text, versions }: Packument): Promise<void> => {
+  const settle = async (name: string, { text, versions }: Slices): Promise<void> => {
     for (const { version, integrity } of await signatures.pending(upstream.name, name)) {
       const slice = versions.get(version)
       if (!slice) continue
@@ -125,7 +125,8 @@ export const signedUpstream = (
     await settle(name, packument)
     const now = await signatures.of(upstream.name, name)
     if (now.length === 0) return answer
-    const { etag, lastModified, ...rest } = answer
+    // the gzip is of the body as it was
+    const { etag, lastModified, gzip: _gzip, ...rest } = answer
     return {
       ...rest,
       body: await merge(name, packument, now),

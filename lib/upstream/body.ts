@@ -40,8 +40,9 @@ export const isDecodingError = (error: unknown): boolean =>
 /** Up to here, packed and unpacked, the thread does at once what a stream would take many turns for. */
 const small = { packed: 64 * 1024, unpacked: 512 * 1024 }
 
-/** Undefined when it unpacks to more than is small. */
-const unpackSmall = (packed: Buffer): Buffer | undefined => {
+/** Undefined where either is more than small. Throws what zlib throws. */
+export const unpackSmall = (packed: Buffer): Buffer | undefined => {
+  if (packed.length > small.packed) return undefined
   try {
     return gunzipSync(packed, { maxOutputLength: small.unpacked })
   } catch (error) {
@@ -51,18 +52,23 @@ const unpackSmall = (packed: Buffer): Buffer | undefined => {
   }
 }
 
+export type ReadBodyOptions = {
+  readonly encoding: Encoding
+  readonly limit: number
+  readonly tooLarge: () => AttestryError
+}
+
+/** What was read, decoded, and the gzip it came in, where it did. */
+export type Body = { readonly bytes: Buffer; readonly gzip?: Buffer }
+
+const joined = (chunks: readonly Buffer[]) =>
+  chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+
 /**
  * The whole body, decoded. The limit holds before and after decoding: a small body that unpacks
  * to a huge one ends at the limit, and so does a huge one that unpacks to nothing.
  */
-export const readBody = async (
-  body: Readable,
-  options: {
-    readonly encoding: Encoding
-    readonly limit: number
-    readonly tooLarge: () => AttestryError
-  },
-): Promise<Buffer> => {
+export const readWhole = async (body: Readable, options: ReadBodyOptions): Promise<Body> => {
   const { encoding, limit, tooLarge } = options
   const chunks: Buffer[] = []
   const bounded = async function* (source: AsyncIterable<Buffer>) {
@@ -76,40 +82,46 @@ export const readBody = async (
   const collect = async (source: AsyncIterable<Buffer>) => {
     for await (const chunk of bounded(source)) chunks.push(chunk)
   }
-  const whole = () => (chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
   if (encoding === 'identity') {
     await pipeline(body, collect)
-    return whole()
+    return { bytes: joined(chunks) }
   }
   const decode = (source: Parameters<typeof bounded>[0]) =>
     pipeline(source, bounded, decoders[encoding](), collect)
   if (encoding !== 'gzip' && encoding !== 'x-gzip') {
     await decode(body)
-    return whole()
+    return { bytes: joined(chunks) }
   }
-  const head: Buffer[] = []
+  const packed: Buffer[] = []
   let length = 0
   const rest = bounded(body as AsyncIterable<Buffer>)
   while (length <= small.packed) {
     const next = await rest.next()
     if (next.done === true) {
-      const packed = Buffer.concat(head)
-      const unpacked = unpackSmall(packed)
-      if (unpacked !== undefined && unpacked.length <= limit) return unpacked
-      await decode(Readable.from([packed]))
-      return whole()
+      const gzip = joined(packed)
+      const unpacked = unpackSmall(gzip)
+      if (unpacked !== undefined && unpacked.length <= limit) return { bytes: unpacked, gzip }
+      await decode(Readable.from([gzip]))
+      return { bytes: joined(chunks), gzip }
     }
-    head.push(next.value)
+    packed.push(next.value)
     length += next.value.length
   }
+  const begun = [...packed]
   await decode(
     (async function* () {
-      yield* head
-      yield* rest
+      yield* begun
+      for await (const chunk of rest) {
+        packed.push(chunk)
+        yield chunk
+      }
     })(),
   )
-  return whole()
+  return { bytes: joined(chunks), gzip: joined(packed) }
 }
+
+export const readBody = async (body: Readable, options: ReadBodyOptions): Promise<Buffer> =>
+  (await readWhole(body, options)).bytes
 
 /**
  * A tarball's bytes as they came, ending in an error when fewer came than announced, or more than

@@ -1,5 +1,5 @@
 /** Packuments, attestations and keys: JSON objects, whole and decompressed. */
-import { encodingOf, isDecodingError, readBody } from './body.ts'
+import { encodingOf, isDecodingError, readWhole } from './body.ts'
 import { upstreamError } from './faults.ts'
 import {
   announcedSize,
@@ -13,7 +13,12 @@ import type { Attempt } from './retry.ts'
 import type { Reply } from './transport.ts'
 import type { Validators } from './upstream.ts'
 
-export type Document = { readonly kind: 'found'; readonly body: Buffer } & Validators
+export type Document = {
+  readonly kind: 'found'
+  readonly body: Buffer
+  /** The same as it came, where it came like that. */
+  readonly gzip?: Buffer
+} & Validators
 
 /** The first byte that is not white space says whether it can be a JSON object at all. */
 const startsObject = (body: Buffer): boolean => {
@@ -41,7 +46,7 @@ export const takeDocument = async (
       'answered in an encoding nobody asked for',
     )
   announcedSize(reply, reading)
-  const document = await readBody(body, {
+  const { bytes: document, gzip } = await readWhole(body, {
     encoding,
     limit: reading.limits[reading.request],
     tooLarge: () => tooLargeError(reading, url),
@@ -57,6 +62,7 @@ export const takeDocument = async (
     value: {
       kind: 'found',
       body: document,
+      ...(gzip !== undefined && { gzip }),
       ...(etag !== undefined && { etag }),
       ...(lastModified !== undefined && { lastModified }),
     },

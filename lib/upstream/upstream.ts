@@ -8,6 +8,8 @@ export type PackumentAnswer =
   | ({
       readonly kind: 'found'
       readonly body: Buffer
+      /** The same, gzipped, where it came like that. */
+      readonly gzip?: Buffer
       /** When it was true, milliseconds since the epoch, where that was before now. */
       readonly fetchedAt?: number
     } & Validators)

@@ -6,7 +6,8 @@ import { openBackground } from '../../lib/gate/background.ts'
 import { openEpochs } from '../../lib/gate/epochs.ts'
 import { openFlights } from '../../lib/gate/flights.ts'
 import { members, parseSlice } from '../../lib/gate/json-slices.ts'
-import { readClaims, slicePackument } from '../../lib/gate/package-index.ts'
+import { readClaims } from '../../lib/gate/package-index.ts'
+import { openPackument, slicePackument } from '../../lib/gate/packument.ts'
 
 const sri = (fill: string) => `sha512-${Buffer.alloc(64, fill).toString('base64')}`
 
@@ -91,6 +92,36 @@ t.test('a packument', async t => {
   const { claims, distTags } = await readClaims(Buffer.from(odd), 'pkg')
   t.same([...claims.keys()], ['__proto__', '1.0.0'])
   t.same(distTags, {}, 'a tag that names no version is no tag')
+})
+
+t.test('a packument parsed whole says what one taken apart says', async t => {
+  const key = fc.constantFrom('name', '_id', 'versions', 'time', 'dist-tags', 'readme', '1.0.0')
+  const text = fc
+    .array(fc.tuple(key, fc.oneof(fc.constantFrom('"pkg"', '"other"', '{}', '[1]'), fc.json())))
+    .map(list => `{${list.map(([k, v]) => `${JSON.stringify(k)}:${v}`).join(',')}}`)
+  const said = async (given: string, whole: number) => {
+    try {
+      const packument = await openPackument(Buffer.from(given), 'pkg', whole)
+      const { members } = packument
+      // names that are numbers come first in what JSON.parse makes
+      const versions = packument.versions.toSorted()
+      return {
+        members,
+        versions,
+        top: members.map(name => packument.member(name)),
+        manifests: [...versions, 'none'].map(version => packument.manifest(version)),
+      }
+    } catch (error) {
+      return (error as { readonly code?: string }).code
+    }
+  }
+  await fc.assert(
+    fc.asyncProperty(text, async given => {
+      const named = given.replace('{', '{"name":"pkg","versions":{"1.0.0":{"a":1}},')
+      for (const one of [given, named.replace(',}', '}')])
+        t.same(await said(one, Number.POSITIVE_INFINITY), await said(one, -1), one)
+    }),
+  )
 })
 
 t.test('claims of a version', async t => {

@@ -10,7 +10,8 @@ import { AttestryError, isAttestryError, messageOf } from '../../errors.ts'
 import type { AttestationsFound } from '../../evidence/examiner.ts'
 import type { Manifest } from '../../gate/claims.ts'
 import type { Gate } from '../../gate/gate.ts'
-import { manifestAt, readClaims, slicePackument } from '../../gate/package-index.ts'
+import { claimsIn } from '../../gate/package-index.ts'
+import { openPackument } from '../../gate/packument.ts'
 import { openRooms, type Rooms } from '../../rooms.ts'
 import type { JudgeInput, PackageId, Release, VersionClaims } from '../../types.ts'
 import { readBundles } from './bundles.ts'
@@ -29,10 +30,10 @@ const notThere = ({ name, version }: PackageId, where: string) =>
 
 /** The claims, the manifest and the other versions that a packument tells of. */
 const fromPackument = async (text: Buffer, id: PackageId, where: string) => {
-  const { claims: all } = await readClaims(text, id.name)
-  const { versions } = await slicePackument(text, id.name)
-  const [claims, slice] = [all.get(id.version), versions.get(id.version)]
-  if (!claims || !slice) throw notThere(id, where)
+  const packument = await openPackument(text, id.name)
+  const { claims: all } = await claimsIn(packument)
+  const [claims, manifest] = [all.get(id.version), packument.manifest(id.version)]
+  if (!claims || !manifest) throw notThere(id, where)
   const history = Array.from(
     all.values(),
     ({ version, publishedAt, attestations }): Release => ({
@@ -41,7 +42,7 @@ const fromPackument = async (text: Buffer, id: PackageId, where: string) => {
       claimsProvenance: attestations?.provenance !== undefined,
     }),
   )
-  return { claims, history, manifest: manifestAt(text, slice, id.name) }
+  return { claims, history, manifest }
 }
 
 const PUBLISH = 'https://github.com/npm/attestation/'
