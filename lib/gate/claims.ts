@@ -16,13 +16,17 @@ const text = (value: unknown): string | undefined =>
  * The sha512 of an SRI string that may name several digests (ssri's form: parted by spaces, options
  * behind `?`). A sha512 of the wrong length is no sha512.
  */
-export const sha512Of = (sri: unknown): Integrity | undefined =>
-  typeof sri === 'string'
-    ? (sri
-        .split(/\s+/)
-        .map(part => part.replace(/\?.*$/, ''))
-        .find(part => /^sha512-[A-Za-z0-9+/]{86}==$/.test(part)) as Integrity | undefined)
-    : undefined
+export const sha512Of = (sri: unknown): Integrity | undefined => {
+  if (typeof sri !== 'string') return undefined
+  // nearly all are one digest and nothing else
+  if (isSha512(sri)) return sri
+  return sri
+    .split(/\s+/)
+    .map(part => part.replace(/\?.*$/, ''))
+    .find(isSha512)
+}
+
+const isSha512 = (text: string): text is Integrity => /^sha512-[A-Za-z0-9+/]{86}==$/.test(text)
 
 const signaturesOf = (value: unknown): VersionClaims['signatures'] =>
   Array.isArray(value)
@@ -41,8 +45,7 @@ export const claimsOf = (manifest: Manifest, version: string, time: unknown): Ve
   const attestations = record(dist['attestations'])
   const provenance = text(record(attestations['provenance'])['predicateType'])
   const published = text(time)
-  const publishedAt =
-    published !== undefined && !Number.isNaN(Date.parse(published)) ? published : undefined
+  const publishedAt = published === undefined ? Number.NaN : Date.parse(published)
   const deprecated = text(manifest['deprecated'])
   const splitView = splitViewOf(manifest)
   return {
@@ -54,7 +57,7 @@ export const claimsOf = (manifest: Manifest, version: string, time: unknown): Ve
     ...(dist['attestations'] !== undefined && {
       attestations: { url: text(attestations['url']) ?? '', ...(provenance && { provenance }) },
     }),
-    ...(publishedAt && { publishedAt: new Date(publishedAt).toISOString() }),
+    ...(!Number.isNaN(publishedAt) && { publishedAt: new Date(publishedAt).toISOString() }),
     ...(deprecated && { deprecated }),
     ...(splitView && { splitView }),
   }

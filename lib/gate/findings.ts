@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { isAttestryError } from '../errors.ts'
 import type { ReasonCode, Verdict } from '../types.ts'
-import type { Standing } from './judge.ts'
+import type { Standing } from './standing.ts'
 import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
 import { tellingReasons } from './reasons.ts'

@@ -12,6 +12,7 @@ import { openPace } from './pace.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
 import { isObserved } from './reasons.ts'
 import { splitViewFact } from './split-view.ts'
+import { carriedFrom, provenOf, type Standing } from './standing.ts'
 import type { VouchBook } from './vouch-book.ts'
 
 /** Predecessors looked up at most for one verdict; the nearest come first. */
@@ -28,19 +29,6 @@ export type JudgesOptions = {
 }
 
 export type Judges = ReturnType<typeof openJudges>
-
-/** All versions of a package judged by what is known now. */
-export type Standing = {
-  readonly index: PackageIndex
-  /** Versions that were looked at under other trust, and not again since. */
-  readonly outdated?: readonly string[]
-  /** Verdicts that hide a version. */
-  readonly refused: ReadonlyMap<string, Verdict>
-  /** Verdicts of what is shown only because a policy observes; not for want of having looked. */
-  readonly observed: ReadonlyMap<string, Verdict>
-  /** Milliseconds since the epoch when time alone changes something; Infinity when never. */
-  readonly changesAt: number
-}
 
 const releaseOf = (
   index: PackageIndex,
@@ -148,29 +136,49 @@ export const openJudges = ({ policies, book, vouches, trustOf, now }: JudgesOpti
 
     /**
      * Judges every version by claims and remembered facts; makes no request, and no cryptography
-     * but over vouches that nobody looked at yet.
+     * but over vouches that nobody looked at yet. Of `before` it takes what cannot have changed.
      */
-    standing: async (index: PackageIndex): Promise<Standing> => {
+    standing: async (index: PackageIndex, before?: Standing): Promise<Standing> => {
       const known = await book.known(index)
       const history = historyOf(index, known)
       const at = now()
       const layers = policies()
       const vouched = await vouches.any(index.name)
+      const trust = trustOf(index.upstream)
+      const basis = { policies: layers, trust, known, proven: provenOf(history) }
+      const carried = vouched
+        ? () => undefined
+        : carriedFrom(before, index, basis, at.getTime())
       const breathe = openPace()
       const refused = new Map<string, Verdict>()
       const observed = new Map<string, Verdict>()
-      let changesAt = Number.POSITIVE_INFINITY
-      for (const claims of index.versions.values()) {
-        const standing = standingEvidence(index, claims, known.get(claims.version))
-        const evidence = vouched ? await withVouches(index, standing) : standing
+      const changing = new Map<string, number>()
+      const judgeOne = async (claims: VersionClaims) => {
+        const facts = standingEvidence(index, claims, known.get(claims.version))
+        const evidence = vouched ? await withVouches(index, facts) : facts
         const verdict = judge(layers, inputFor(index, claims, evidence, history), at)
-        if (verdict.decision === 'refuse') refused.set(claims.version, verdict)
-        else if (isObserved(verdict)) observed.set(claims.version, verdict)
-        if (verdict.changesAt) changesAt = Math.min(changesAt, Date.parse(verdict.changesAt))
-        await breathe()
+        const changesAt = verdict.changesAt ? Date.parse(verdict.changesAt) : Infinity
+        const tells = verdict.decision === 'refuse' || isObserved(verdict)
+        return { verdict: tells ? verdict : undefined, changesAt }
+      }
+      for (const claims of index.versions.values()) {
+        const { version } = claims
+        const { verdict, changesAt } = carried(version) ?? (await judgeOne(claims))
+        if (verdict?.decision === 'refuse') refused.set(version, verdict)
+        else if (verdict) observed.set(version, verdict)
+        if (changesAt !== Infinity) changing.set(version, changesAt)
+        const aside = breathe()
+        if (aside) await aside
       }
       const outdated = await book.outdated(index)
-      return { index, refused, observed, changesAt, ...(outdated.length > 0 && { outdated }) }
+      return {
+        index,
+        refused,
+        observed,
+        changesAt: [...changing.values()].reduce((least, at) => Math.min(least, at), Infinity),
+        ...(outdated.length > 0 && { outdated }),
+        ...(!vouched && { basis: { ...basis, changing } }),
+      }
     },
   }
 }

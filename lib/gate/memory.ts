@@ -1,7 +1,7 @@
 /** What is held of verdicts and finished answers: one bound over all views, so that more views cost no more memory. */
 import { LRUCache } from 'lru-cache'
 import type { Admission } from './admissions.ts'
-import type { Standing } from './judge.ts'
+import type { Standing } from './standing.ts'
 import type { Representation } from './representation.ts'
 
 /** Made from one revision of a packument, at one epoch of what verdicts rest on. */

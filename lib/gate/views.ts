@@ -7,7 +7,8 @@ import type { DistTags } from './dist-tags.ts'
 import type { Epochs } from './epochs.ts'
 import { openFlights } from './flights.ts'
 import type { KeptRepresentations, MadeFrom } from './kept-representations.ts'
-import type { Judges, Standing } from './judge.ts'
+import type { Judges } from './judge.ts'
+import type { Standing } from './standing.ts'
 import type { Made, Memory } from './memory.ts'
 import { repointDistTags } from './dist-tags.ts'
 import type { Packages } from './packages.ts'
@@ -93,7 +94,7 @@ export const openViews = ({
     if (have) return have
     const epoch = epochs.of(index.name)
     const made = await judging(`${index.name} ${index.raw} ${epoch}`, async () => ({
-      value: await judges.standing(index),
+      value: await judges.standing(index, standings.peek(`${key} ${index.name}`)?.value),
       epoch,
       raw: index.raw,
     }))

@@ -174,8 +174,16 @@ export const publisherPredecessors: PublisherPredecessors = (policies, input) =>
 export const wantsPublisherHistory: WantsPublisherHistory = (policies, input) =>
   publisherPredecessors(policies, input).length > 0
 
+const words = new WeakMap<Continuity, string>()
+
 /** The level and what settles a loss, in words. */
-export const continuityWords = ({ level, settledAfter }: Continuity): string =>
-  level === 'off'
-    ? level
-    : `${level}, a loss is settled ${settledAfter === 'never' ? settledAfter : `after ${showDuration(settledAfter)}`}`
+export const continuityWords = (continuity: Continuity): string => {
+  const { level, settledAfter } = continuity
+  if (level === 'off') return level
+  const known = words.get(continuity)
+  if (known !== undefined) return known
+  const after = settledAfter === 'never' ? settledAfter : `after ${showDuration(settledAfter)}`
+  const said = `${level}, a loss is settled ${after}`
+  words.set(continuity, said)
+  return said
+}

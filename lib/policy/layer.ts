@@ -108,6 +108,12 @@ const requireSays = (
     (best, next) => (best === undefined ? next : closer(next, best)),
     undefined,
   )
+  const against = nearest?.reasons ?? [
+    reason('DENIED', 'the rule has no alternative that could hold'),
+  ]
+  const changes = alternatives.flatMap(a => a.changes)
+  const said = { alternatives, ...(nearest && { nearest }), reasons: against, changes }
+  if (terms.minimumAge === 0) return said
   const clock = clockFor(input)
   const age = ageReasons(terms.minimumAge, clock, now)
   const ageCheck: Check = {
@@ -116,16 +122,12 @@ const requireSays = (
     found: clock === undefined ? 'no clock knows it' : `public since ${clockWords(clock)}`,
     reasons: age.reasons,
   }
-  const none = reason('DENIED', 'the rule has no alternative that could hold')
   return {
-    alternatives,
-    ...(nearest && { nearest }),
-    reasons: [...(nearest?.reasons ?? [none]), ...age.reasons],
-    changes: [
-      ...(age.ripeAt === undefined ? [] : [age.ripeAt]),
-      ...alternatives.flatMap(a => a.changes),
-    ],
-    ...(terms.minimumAge > 0 && { ageCheck, ...(clock && { clock }) }),
+    ...said,
+    reasons: [...against, ...age.reasons],
+    changes: [...(age.ripeAt === undefined ? [] : [age.ripeAt]), ...changes],
+    ageCheck,
+    ...(clock && { clock }),
   }
 }
 

@@ -36,6 +36,20 @@ export const invalidReason = (
 export const unavailableReason = (label: string, detail: string): Reason =>
   reason('EVIDENCE_UNAVAILABLE', `${label} could not be checked: ${detail}`)
 
+const looks = new WeakMap<Fact, Map<string, Reason>>()
+
+/** The same of a fact; made once, because what nobody looked at yet is one fact for all versions. */
+export const unavailableFactReason = (
+  label: string,
+  fact: Extract<Fact, { state: 'unavailable' }>,
+): Reason => {
+  const made = looks.get(fact) ?? new Map<string, Reason>()
+  looks.set(fact, made)
+  const known = made.get(label) ?? unavailableReason(label, fact.detail)
+  made.set(label, known)
+  return known
+}
+
 export const isDefinite = (r: Reason): boolean => r.code !== 'EVIDENCE_UNAVAILABLE'
 
 /** Reasons that no policy, waiver or mode overrules. */
@@ -44,6 +58,7 @@ export const neverBends = (r: Reason): boolean =>
 
 /** The same finding of several layers told once; what is certain stands first. */
 export const merged = (reasons: readonly Reason[]): readonly Reason[] => {
+  if (reasons.length < 2) return reasons
   const seen = new Set<string>()
   const once = reasons.filter(r => {
     const key = JSON.stringify([r.code, r.message, r.field])

@@ -14,8 +14,11 @@ export type Placed = {
   /** Milliseconds since the epoch. */
   readonly publishedAt: number | undefined
 }
-/** Highest version first. */
-type Parsed = { readonly all: readonly Placed[]; readonly withProvenance: readonly Placed[] }
+/** Highest version first. Most packages have nothing with provenance, and nothing of theirs is parsed. */
+type Parsed = {
+  readonly all: () => readonly Placed[]
+  readonly withProvenance: readonly Placed[]
+}
 
 const parsedLists = new WeakMap<readonly Release[], Parsed>()
 
@@ -23,16 +26,22 @@ export const hasProvenance = (release: Release): boolean =>
   release.claimsProvenance || release.provenance === 'verified'
 
 /** Releases whose version is not semver cannot be put in order, and are left out. */
-const parsed = (history: readonly Release[]): Parsed => {
-  const remembered = parsedLists.get(history)
-  if (remembered) return remembered
-  const all = history
+const placed = (releases: readonly Release[]): readonly Placed[] =>
+  releases
     .flatMap((release): Placed[] => {
       const version = parse(release.version)
       return version ? [{ release, version, publishedAt: instant(release.publishedAt) }] : []
     })
     .sort((a, b) => b.version.compare(a.version))
-  const made = { all, withProvenance: all.filter(k => hasProvenance(k.release)) }
+
+const parsed = (history: readonly Release[]): Parsed => {
+  const remembered = parsedLists.get(history)
+  if (remembered) return remembered
+  let all: readonly Placed[] | undefined
+  const made: Parsed = {
+    all: () => (all ??= placed(history)),
+    withProvenance: placed(history.filter(hasProvenance)),
+  }
   parsedLists.set(history, made)
   return made
 }
@@ -60,7 +69,7 @@ const comparison = (version: SemVer, history: Parsed, publishedAt: number | unde
     )
     if (adopted.length === 0) return false
     const since = adopted.flatMap(k => k.publishedAt ?? [])
-    const line = history.all.filter(k => other(k) && sameKind(k) && inLine(k))
+    const line = history.all().filter(k => other(k) && sameKind(k) && inLine(k))
     if (
       publishedAt === undefined ||
       since.length === 0 ||
@@ -78,17 +87,19 @@ const select = (
   text: string,
   history: readonly Release[],
   publishedAt: string | undefined,
-  from: keyof Parsed,
+  from: (lists: Parsed) => readonly Placed[],
 ): readonly Placed[] => {
-  const version = parse(text)
-  if (level === 'off' || version === null) return []
+  if (level === 'off') return []
   const lists = parsed(history)
+  const candidates = from(lists)
+  const version = candidates.length === 0 ? null : parse(text)
+  if (version === null) return []
   const { compared, inLine, openedAfterAdoption } = comparison(
     version,
     lists,
     instant(publishedAt),
   )
-  const earlier = lists[from].filter(compared)
+  const earlier = candidates.filter(compared)
   if (earlier.length === 0) return []
   const whole = level === 'package' || earlier.every(inLine)
   const lower = !whole && openedAfterAdoption()
@@ -107,12 +118,13 @@ const select = (
  * with all. The version itself may stand in the history; it is left out.
  */
 export const comparableReleases: ComparableReleases = (level, version, history, publishedAt) =>
-  select(level, version, history, publishedAt, 'all').map(k => k.release)
+  select(level, version, history, publishedAt, lists => lists.all()).map(k => k.release)
 
 /** Those of them that have provenance, or claim to. */
 export const provenReleases = (
   ...[level, version, history, publishedAt]: Parameters<ComparableReleases>
-): readonly Placed[] => select(level, version, history, publishedAt, 'withProvenance')
+): readonly Placed[] =>
+  select(level, version, history, publishedAt, lists => lists.withProvenance)
 
 /** Did provenance come back: is there a release, published later, that has it? */
 export const provenanceReturned = (

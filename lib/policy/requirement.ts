@@ -2,7 +2,7 @@
 import type { Evidence, Fact, Reason, ReasonCode } from '../types.ts'
 import { mismatchReasons, nearestTrial, tryIdentity, type IdentityTrial } from './identity.ts'
 import type { Presence, ProvenanceDemand, Requirement } from './policy.ts'
-import { invalidReason, reason, unavailableReason } from './reason.ts'
+import { invalidReason, reason, unavailableFactReason, unavailableReason } from './reason.ts'
 import { nearestOf, signatureFinding, vouchFinding } from './vouch.ts'
 
 export type Check = {
@@ -50,7 +50,7 @@ const factCheck = (
   const reasons = (): readonly Reason[] => {
     if (wanted === 'ignore' || fact === undefined || fact.state === 'verified') return []
     if (fact.state === 'invalid') return [invalidReason(label, fact)]
-    if (fact.state === 'unavailable') return [unavailableReason(label, fact.detail)]
+    if (fact.state === 'unavailable') return [unavailableFactReason(label, fact)]
     if (wanted === 'if-present') return []
     const message = `${label} is required and there is none`
     return [reason(ifAbsent, message, { field: what, wanted, found: 'none' })]

@@ -1,0 +1,208 @@
+/** A standing made of the one before it is the standing that would be made afresh. */
+import fc from 'fast-check'
+import t from 'tap'
+import type { EvidenceBook } from '../../lib/gate/evidence-book.ts'
+import { fingerprint, type EvidenceRecord } from '../../lib/gate/evidence-facts.ts'
+import { openJudges } from '../../lib/gate/judge.ts'
+import type { PackageIndex } from '../../lib/gate/package-index.ts'
+import type { Standing } from '../../lib/gate/standing.ts'
+import type { VouchBook } from '../../lib/gate/vouch-book.ts'
+import type { Fact, Provenance, Sighting, VersionClaims, Vouch } from '../../lib/types.ts'
+import {
+  absent,
+  daysAgo,
+  identity,
+  invalid,
+  now,
+  policy,
+  published,
+  signed,
+  verified,
+  vouch,
+} from '../policy/material.ts'
+
+const name = 'lib'
+const versions = ['1.0.0', '1.0.1', '1.1.0', '2.0.0-rc.1', '2.0.0', '2.1.0', 'no version']
+const integrity = `sha512-${Buffer.alloc(64, 7).toString('base64')}` as const
+const other = { repository: 'https://github.com/evil/lib', repositoryId: '666', ownerId: '6' }
+
+const policies = [
+  [],
+  [policy('defaults: { continuity: package, minimumAge: 3d }')],
+  [policy('defaults: { continuity: off, require: { registrySignature: required } }')],
+  [policy('mode: observe\ndefaults: { require: { provenance: required } }')],
+  [policy('rules:\n  - { packages: ["lib@1.1.0"], allow: { reason: x, until: 2026-12-01 } }')],
+  [
+    policy('defaults: { continuity: { level: package, settledAfter: 30d } }'),
+    policy(
+      'rules:\n  - { packages: [lib], versions: ">=2.0.0", deny: { reason: x } }\ndefaults: { continuity: release-line }',
+    ),
+  ],
+  [policy(`defaults: { where: 'pkg.ageHours > 48 || provenance == "verified"' }`)],
+  [
+    policy(
+      'identities:\n  us: { issuer: https://accounts.google.com, subject: security@acme.example }\nrules:\n  - { packages: [lib], require: { anyOf: [{ provenance: required }, { vouch: us }] } }',
+    ),
+  ],
+]
+
+type Facts = {
+  readonly registrySignature: EvidenceRecord['evidence']['registrySignature']
+  readonly provenance: Fact<Provenance>
+}
+
+const facts: fc.Arbitrary<Facts> = fc.record({
+  registrySignature: fc.constantFrom(signed, signed, absent, invalid('INVALID_SIGNATURE')),
+  provenance: fc.constantFrom(
+    absent,
+    verified(),
+    verified(identity(other)),
+    verified(identity(), daysAgo(1)),
+    invalid('INVALID_ATTESTATION'),
+  ),
+})
+
+const claim = (
+  version: string,
+  days: number | undefined,
+  attested: boolean,
+): VersionClaims => ({
+  version,
+  integrity,
+  tarball: `http://127.0.0.1/${version}.tgz`,
+  signatures: [{ keyid: 'SHA256:key', sig: 'x' }],
+  ...(attested && { attestations: { url: 'x', provenance: 'https://slsa.dev/provenance/v1' } }),
+  ...(days !== undefined && { publishedAt: daysAgo(days) }),
+})
+
+const claims = fc
+  .tuple(
+    ...versions.map(version =>
+      fc
+        .tuple(fc.constantFrom(undefined, 1, 20, 29, 89, 400), fc.boolean())
+        .map(([days, attested]) => claim(version, days, attested)),
+    ),
+  )
+  .map(list => new Map(list.map(one => [one.version, one])))
+
+const sightings = fc.constantFrom<Readonly<Record<string, Sighting>>>(
+  {},
+  { '2.1.0': { firstSeen: daysAgo(2), absentAt: daysAgo(3) } },
+)
+
+const inForce = fc.nat(policies.length - 1)
+const picked = fc.constantFrom(...versions)
+/** What may happen between two looks. */
+const event = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ learn: picked, as: facts }) },
+  { weight: 1, arbitrary: fc.record({ forget: picked }) },
+  { weight: 2, arbitrary: fc.record({ hours: fc.constantFrom<number>(1, 24, 300) }) },
+  { weight: 1, arbitrary: fc.record({ policies: inForce }) },
+  { weight: 1, arbitrary: fc.record({ trust: fc.constantFrom('a', 'b') }) },
+  { weight: 1, arbitrary: fc.record({ revision: claims }) },
+  { weight: 1, arbitrary: fc.record({ appeared: sightings }) },
+  { weight: 2, arbitrary: fc.record({ vouched: fc.boolean() }) },
+)
+
+const plain = ({ index: _index, basis: _basis, ...rest }: Standing) => ({
+  ...rest,
+  refused: [...rest.refused],
+  observed: [...rest.observed],
+})
+
+const start = (versions: PackageIndex['versions']) => {
+  const index = {
+    name,
+    upstream: 'npm',
+    raw: integrity,
+    distTags: {},
+    versions,
+    lookedAt: daysAgo(10),
+    fetchedAt: 0,
+    appeared: {},
+    stale: false,
+  } satisfies PackageIndex
+  const known = new Map<string, EvidenceRecord>()
+  const vouches: Fact<Vouch>[] = []
+  const state = {
+    index: index as PackageIndex,
+    policies: policies[0] ?? [],
+    trust: 'a',
+    at: now,
+    known,
+    vouches,
+  }
+  const judges = openJudges({
+    policies: () => state.policies,
+    // those of other trust do not count, as in the book
+    book: {
+      known: () =>
+        Promise.resolve(
+          new Map([...known].filter(([, e]) => e.evidence.trust === state.trust)),
+        ),
+      outdated: () => Promise.resolve([]),
+    } as unknown as EvidenceBook,
+    vouches: {
+      any: () => Promise.resolve(vouches.length > 0),
+      of: () => Promise.resolve(vouches),
+    } as unknown as VouchBook,
+    trustOf: () => state.trust,
+    now: () => state.at,
+  })
+  return { state, judges }
+}
+
+type Event = typeof event extends fc.Arbitrary<infer E> ? E : never
+
+const happens = ({ state }: ReturnType<typeof start>, what: Event): void => {
+  if ('learn' in what) {
+    const version = what.learn
+    const { provenance } = what.as
+    const claimed = state.index.versions.get(version) ?? claim(version, 1, false)
+    state.known.set(version, {
+      evidence: {
+        package: { name, version },
+        integrity,
+        registrySignature: what.as.registrySignature,
+        publishAttestation: provenance.state === 'verified' ? published() : provenance,
+        provenance,
+        trust: state.trust,
+      },
+      claims: fingerprint(claimed),
+      checkedAt: 0,
+    })
+  } else if ('forget' in what) state.known.delete(what.forget)
+  else if ('hours' in what) state.at = new Date(state.at.getTime() + what.hours * 3_600_000)
+  else if ('policies' in what) state.policies = policies[what.policies] ?? []
+  else if ('trust' in what) state.trust = what.trust
+  else if ('revision' in what) state.index = { ...state.index, versions: what.revision }
+  else if ('appeared' in what) state.index = { ...state.index, appeared: what.appeared }
+  else state.vouches.splice(0, Infinity, ...(what.vouched ? [vouch()] : []))
+}
+
+t.test('whatever becomes known, in whatever order', async t => {
+  let carried = 0
+  await fc.assert(
+    fc.asyncProperty(
+      claims,
+      fc.array(event, { maxLength: 12 }),
+      inForce,
+      async (first, events, at) => {
+        const world = start(first)
+        happens(world, { policies: at })
+        let before: Standing | undefined
+        for (const what of [{ hours: 0 }, ...events]) {
+          happens(world, what)
+          const { judges, state } = world
+          const made: Standing = await judges.standing(state.index, before)
+          t.same(plain(made), plain(await judges.standing(state.index)), JSON.stringify(events))
+          for (const [version, verdict] of made.refused)
+            if (before?.refused.get(version) === verdict) carried++
+          before = made
+        }
+      },
+    ),
+    { numRuns: 300 },
+  )
+  t.ok(carried > 100, 'and verdicts were taken over')
+})
