@@ -257,8 +257,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
       throw new AttestryError('ENOTFOUND', message)
     },
     inflate: representation => inflate(representation, memory.plain),
-    openBlob: (integrity, range) => store.blobs.open(integrity, range),
-    getBlob: integrity => store.blobs.get(integrity),
+    findBlob: integrity => store.blobs.find(integrity),
     forget: id => {
       admissions.forget(id)
     },

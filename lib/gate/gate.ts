@@ -136,8 +136,7 @@ export type Gate = {
   readonly tarball: (id: PackageId, client: Client) => Promise<Admission>
   /** A representation's document without compression; as a stream where it is very large. */
   readonly inflate: (representation: Representation) => Promise<Buffer | Readable>
-  readonly openBlob: Store['blobs']['open']
-  readonly getBlob: Store['blobs']['get']
+  readonly findBlob: Store['blobs']['find']
   /** The bytes an admission named are gone; the next request brings them again. */
   readonly forget: (id: PackageId) => void
   /**

@@ -8,6 +8,7 @@ import { cameFrom, instanceHeader, viaHeader } from '../upstream/loop.ts'
 import { openAtOnce } from './at-once.ts'
 import { clientOf } from './client.ts'
 import { openEntrance, type EntranceOptions } from './entrance.ts'
+import { openPump } from './pump.ts'
 import { errorAnswer } from './refusal.ts'
 import { routeOf, type Route } from './route.ts'
 import { sendAdvisories, sendAuditReport } from './send-audit.ts'
@@ -15,7 +16,7 @@ import { sendCheckpoint, sendTile, type LogSource } from './send-log.ts'
 import { sendDistTags, sendManifest, sendPackument } from './send-packument.ts'
 import { senderOf, sendPassed } from './send-passed.ts'
 import { sendSummary } from './send-summary.ts'
-import { sendTarball } from './send-tarball.ts'
+import { sendTarball, type Sending } from './send-tarball.ts'
 import { sendAnswer, sendJson } from './send.ts'
 import { takeRevocation, takeVouch } from './take-vouch.ts'
 import { sendWhy } from './why.ts'
@@ -93,6 +94,7 @@ export const openHandler = (options: AppOptions): RequestListener => {
 export const openApp = (options: AppOptions): Koa => {
   const { instance, version, metrics, auditLog, health, observer = {} } = options
   const entrance = openEntrance(options)
+  const pump = openPump()
   const app = new Koa()
   // a download that the client gave up is no error of ours
   app.on('error', (error: NodeJS.ErrnoException) => {
@@ -105,7 +107,7 @@ export const openApp = (options: AppOptions): Koa => {
       case 'packument':
         return sendPackument(ctx, gate, route.name)
       case 'tarball':
-        return sendTarball(ctx, gate, route.id)
+        return sendTarball(ctx, gate, route.id, pump)
       case 'manifest':
         return sendManifest(ctx, gate, route.name, route.versionOrTag)
       case 'dist-tags':
@@ -208,6 +210,10 @@ export const openApp = (options: AppOptions): Koa => {
     const requestId = ctx.response.get(requestIdHeader)
     const client = clientOf(ctx)
     observer.onRequest?.({ method, route: kind, status, duration, client, requestId })
+    const sending = ctx.state['sending'] as Sending | undefined
+    if (!sending) return
+    ctx.respond = false
+    sending(ctx.res).catch((error: unknown) => app.emit('error', error, ctx))
   })
   return app
 }

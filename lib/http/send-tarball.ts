@@ -1,4 +1,5 @@
 /** GET /:pkg/-/:file.tgz: the verdict first, then the bytes that were admitted. */
+import type { ServerResponse } from 'node:http'
 import type { Context } from 'koa'
 import { AttestryError } from '../errors.ts'
 import type { Admission } from '../gate/admissions.ts'
@@ -7,11 +8,9 @@ import { whyUrl } from '../gate/representation.ts'
 import type { Integrity, PackageId } from '../types.ts'
 import { clientOf } from './client.ts'
 import { matchesEtag, rangeOf } from './conditional.ts'
+import type { Pump } from './pump.ts'
 import { refusalAnswer } from './refusal.ts'
 import { sendAnswer } from './send.ts'
-
-/** Blobs up to this size are read whole: several times cheaper than a stream. */
-const SMALL = 8 * 1024 * 1024
 
 /** Of the whole; what is said of a part beside it is its range. */
 export const tarballHeaders = (
@@ -25,11 +24,15 @@ export const tarballHeaders = (
   ['content-length', String(length)],
 ]
 
+/** What answers itself, called when all headers are set. Rejects with what is no client's doing. */
+export type Sending = (response: ServerResponse) => Promise<void>
+
 /** False when the bytes were evicted in between. */
 const sendBytes = async (
   ctx: Context,
   gate: Gate,
   { integrity, size }: NonNullable<Admission['blob']>,
+  pump: Pump,
 ): Promise<boolean> => {
   const range = rangeOf(ctx.get('range'), size)
   if (range === 'unsatisfiable') {
@@ -37,24 +40,27 @@ const sendBytes = async (
     ctx.status = 416
     return true
   }
-  const length = range ? range.end - range.start + 1 : size
-  const open = async () => {
-    if (ctx.method === 'HEAD') return Buffer.alloc(0)
-    if (size > SMALL) return (await gate.openBlob(integrity, range))?.stream
-    const bytes = await gate.getBlob(integrity)
-    return range ? bytes?.subarray(range.start, range.end + 1) : bytes
-  }
-  const body = await open()
-  if (!body) return false
+  const part = range ?? { start: 0, end: size - 1 }
+  const found = ctx.method === 'HEAD' ? Buffer.alloc(0) : await gate.findBlob(integrity)
+  if (!found) return false
+  const length = part.end - part.start + 1
   ctx.status = range ? 206 : 200
   for (const [name, value] of tarballHeaders(integrity, length)) ctx.set(name, value)
   if (range) ctx.set('content-range', `bytes ${range.start}-${range.end}/${size}`)
-  if (ctx.method !== 'HEAD') ctx.body = body
+  if (!Buffer.isBuffer(found)) {
+    const sending: Sending = response => pump(found, part, response)
+    ctx.state['sending'] = sending
+  } else if (ctx.method !== 'HEAD') ctx.body = found.subarray(part.start, part.end + 1)
   ctx.length = length
   return true
 }
 
-export const sendTarball = async (ctx: Context, gate: Gate, id: PackageId): Promise<void> => {
+export const sendTarball = async (
+  ctx: Context,
+  gate: Gate,
+  id: PackageId,
+  pump: Pump,
+): Promise<void> => {
   const client = clientOf(ctx)
   // an eviction between the verdict and the reading is answered by bringing the bytes again, once
   for (let attempt = 0; attempt < 2; attempt++) {
@@ -65,7 +71,7 @@ export const sendTarball = async (ctx: Context, gate: Gate, id: PackageId): Prom
       ctx.status = 304
       return
     }
-    if (await sendBytes(ctx, gate, blob)) return
+    if (await sendBytes(ctx, gate, blob, pump)) return
     gate.forget(id)
   }
   throw new AttestryError(

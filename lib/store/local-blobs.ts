@@ -4,13 +4,13 @@ import type { BlobFiles } from './blob-files.ts'
 import type { BlobIndex } from './blob-index.ts'
 import type { BlobMemory } from './blob-memory.ts'
 import { hexOf, integrityOf } from './blob-name.ts'
-import type { BlobReader } from './blob-reader.ts'
+import type { BlobReader, OpenBlob } from './blob-reader.ts'
 import type { FileSystem } from './file-system.ts'
 import type { KeepBudget } from './staged-blob.ts'
 import { stageBlob } from './staged-blob.ts'
 import type { Lifetime } from './store-error.ts'
 import { assertOpen, refusal, storeError } from './store-error.ts'
-import type { Blobs, StagedBlob } from './store.ts'
+import type { BlobFile, Blobs, StagedBlob } from './store.ts'
 import type { TemporaryFiles } from './temporary-files.ts'
 
 export type LocalBlobsTools = {
@@ -31,7 +31,7 @@ export type LocalBlobsTools = {
 export type LocalBlobs = Blobs & {
   /** As `delete`; with `used`, only if nobody has used the blob since. */
   remove(integrity: Integrity, used?: number): Promise<boolean>
-  /** True while a stream over this file is open in this process. */
+  /** True while this file is read in this process. */
   isRead(hex: string): boolean
   abortStaged(): Promise<void>
 }
@@ -76,13 +76,14 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
     return bytes
   }
 
-  const hold = (hex: string, stream: Readable): void => {
+  /** Until the returned function is called, this file is read in this process. */
+  const hold = (hex: string): (() => void) => {
     reading.set(hex, (reading.get(hex) ?? 0) + 1)
-    stream.once('close', () => {
+    return () => {
       const left = (reading.get(hex) ?? 1) - 1
       if (left > 0) reading.set(hex, left)
       else reading.delete(hex)
-    })
+    }
   }
 
   const streamOf = (bytes: Buffer, range?: Range) => {
@@ -94,19 +95,43 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
     return { stream, size: bytes.length }
   }
 
-  const openFile = async (integrity: Integrity, hex: string, range?: Range) => {
+  /** Bytes where they are in memory or small enough for it, else the proven file. */
+  const find = async (integrity: Integrity): Promise<Buffer | OpenBlob | undefined> => {
+    const held = fromMemory(integrity)
+    if (held !== undefined) return held
+    const hex = hexOf(integrity)
+    const row = await index.get(hex)
+    if (row !== undefined && row.size <= tools.memoryBlobMax) return await load(integrity, hex)
     const found = await reader.open(hex)
-    if (found === undefined) return undefined
-    const { handle, size } = found
+    if (found !== undefined) index.touch(integrity)
+    return found
+  }
+
+  const streamFile = async (hex: string, { handle, size }: OpenBlob, range?: Range) => {
     try {
       const part = range && checkRange(range, size)
       const stream = handle.createReadStream({ start: 0, ...part, highWaterMark: chunk })
-      hold(hex, stream)
-      index.touch(integrity)
+      stream.once('close', hold(hex))
       return { stream, size }
     } catch (error) {
       await handle.close()
       throw error
+    }
+  }
+
+  const fileOf = (hex: string, { handle, size }: OpenBlob): BlobFile => {
+    const release = hold(hex)
+    let closing: Promise<void> | undefined
+    return {
+      size,
+      read: async (into, position) => {
+        try {
+          return (await handle.read(into, 0, into.length, position)).bytesRead
+        } catch (error) {
+          throw storeError('read a blob', files.pathOf(hex), error)
+        }
+      },
+      close: () => (closing ??= handle.close().finally(release)),
     }
   }
 
@@ -161,17 +186,21 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
 
     peek: fromMemory,
 
+    find: async integrity => {
+      assertOpen(lifetime)
+      const found = await find(integrity)
+      return found === undefined || Buffer.isBuffer(found)
+        ? found
+        : fileOf(hexOf(integrity), found)
+    },
+
     open: async (integrity, range) => {
       assertOpen(lifetime)
-      const held = fromMemory(integrity)
-      if (held !== undefined) return streamOf(held, range)
-      const hex = hexOf(integrity)
-      const row = await index.get(hex)
-      if (row !== undefined && row.size <= tools.memoryBlobMax) {
-        const bytes = await load(integrity, hex)
-        return bytes && streamOf(bytes, range)
-      }
-      return await openFile(integrity, hex, range)
+      const found = await find(integrity)
+      if (found === undefined) return undefined
+      return Buffer.isBuffer(found)
+        ? streamOf(found, range)
+        : await streamFile(hexOf(integrity), found, range)
     },
 
     delete: async integrity => {

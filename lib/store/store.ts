@@ -20,12 +20,23 @@ export interface StagedBlob {
   abort(): Promise<void>
 }
 
+/** A blob that is read into the reader's own memory, which can be used again. Must be closed. */
+export type BlobFile = {
+  readonly size: number
+  /** Resolves with how many bytes from `position` on are in `into` now: 0 where there are no more. */
+  read(into: Buffer, position: number): Promise<number>
+  /** Waits for a read under way. */
+  close(): Promise<void>
+}
+
 /** Content-addressed bytes, immutable, written whole or not at all. */
 export interface Blobs {
   stage(): Promise<StagedBlob>
   stat(integrity: Integrity): Promise<BlobInfo | undefined>
   /** The whole blob; for small ones. The bytes are shared with others: never write to them. */
   get(integrity: Integrity): Promise<Buffer | undefined>
+  /** The same of a small one, or what a large one is read from. */
+  find(integrity: Integrity): Promise<Buffer | BlobFile | undefined>
   /** The whole blob where it is in memory; counts as a use. A store without a memory has none. */
   peek?(integrity: Integrity): Buffer | undefined
   /**

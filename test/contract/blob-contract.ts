@@ -10,6 +10,8 @@ import {
   integrityOf,
   keepBytes,
   readAll,
+  readFile,
+  readFound,
   stageBytes,
   use,
 } from './tools.ts'
@@ -28,6 +30,7 @@ export const blobContract = (t: Test, open: OpenStore) => {
       t.ok((await blobs.get(info.integrity))?.equals(bytes), `get ${size}`)
       t.equal((await blobs.open(info.integrity).then(drained))?.size, size)
       t.ok((await readAll(blobs, info.integrity))?.equals(bytes), `open ${size}`)
+      t.ok((await readFound(blobs, info.integrity))?.equals(bytes), `find ${size}`)
     }
     t.equal(
       await blobs.size(),
@@ -160,6 +163,7 @@ export const blobContract = (t: Test, open: OpenStore) => {
     t.equal(await blobs.stat(missing), undefined)
     t.equal(await blobs.get(missing), undefined)
     t.equal(await blobs.open(missing), undefined)
+    t.equal(await blobs.find(missing), undefined)
     t.equal(await blobs.open(missing, { start: 0, end: 5 }), undefined)
     t.equal(await blobs.delete(missing), false)
     const names = [
@@ -173,6 +177,7 @@ export const blobContract = (t: Test, open: OpenStore) => {
     for (const name of names) {
       t.equal(await codeOf(() => blobs.get(name as Integrity)), 'ESTORE', name)
       t.equal(await codeOf(() => blobs.open(name as Integrity)), 'ESTORE')
+      t.equal(await codeOf(() => blobs.find(name as Integrity)), 'ESTORE')
       t.equal(await codeOf(() => blobs.stat(name as Integrity)), 'ESTORE')
       t.equal(await codeOf(() => blobs.delete(name as Integrity)), 'ESTORE')
     }
@@ -184,12 +189,20 @@ export const blobContract = (t: Test, open: OpenStore) => {
       const bytes = randomBytes(size)
       const integrity = await keepBytes(blobs, bytes)
       const opened = await blobs.open(integrity)
+      const found = await blobs.find(integrity)
       t.equal(await blobs.delete(integrity), true)
       t.equal(await blobs.delete(integrity), false)
       t.equal(await blobs.get(integrity), undefined)
       t.equal(await blobs.stat(integrity), undefined)
       t.equal(await blobs.open(integrity), undefined)
+      t.equal(await blobs.find(integrity), undefined)
       t.ok(opened && (await buffer(opened.stream)).equals(bytes))
+      t.equal(Buffer.isBuffer(found), size < MiB, 'large ones are files')
+      if (found && !Buffer.isBuffer(found)) {
+        t.equal(found.size, size)
+        t.ok((await readFile(found)).equals(bytes), 'and are read on')
+        await found.close()
+      }
       t.equal(await blobs.size(), 0)
       await keepBytes(blobs, bytes)
       t.ok((await blobs.get(integrity))?.equals(bytes))

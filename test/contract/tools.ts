@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { isAttestryError } from '../../lib/errors.ts'
-import type { AuditLog, Blobs, StagedBlob, Store } from '../../lib/store/store.ts'
+import type { AuditLog, BlobFile, Blobs, StagedBlob, Store } from '../../lib/store/store.ts'
 import { leafHash, rootHash } from '../../lib/transparency/merkle.ts'
 import { growTiles, withTiles } from '../../lib/transparency/tiles.ts'
 import type { AuditEntry, Integrity } from '../../lib/types.ts'
@@ -46,6 +46,31 @@ export const readAll = async (
 ): Promise<Buffer | undefined> => {
   const opened = await blobs.open(integrity, range)
   return opened && (await buffer(opened.stream))
+}
+
+/** The whole blob as `find` gives it, by pieces where it is a file. */
+export const readFound = async (
+  blobs: Blobs,
+  integrity: Integrity,
+  piece = 100_000,
+): Promise<Buffer | undefined> => {
+  const found = await blobs.find(integrity)
+  return found === undefined || Buffer.isBuffer(found) ? found : await readFile(found, piece)
+}
+
+export const readFile = async (file: BlobFile, piece = 100_000): Promise<Buffer> => {
+  const into = Buffer.alloc(piece)
+  const parts: Buffer[] = []
+  try {
+    for (let position = 0; ;) {
+      const count = await file.read(into, position)
+      if (count === 0) return Buffer.concat(parts)
+      parts.push(Buffer.from(into.subarray(0, count)))
+      position += count
+    }
+  } finally {
+    await file.close()
+  }
 }
 
 export const listAll = async <T>(items: AsyncIterable<T>): Promise<T[]> => {

@@ -20,6 +20,8 @@ export type ProxyOptions = {
   readonly upstreamSettings?: readonly string[]
   /** Lines to add below trust. */
   readonly trustSettings?: readonly string[]
+  /** Lines to add below storage. */
+  readonly storageSettings?: readonly string[]
   /** Further upstreams, as lines of YAML: `acme: { url: … }`. `%keys%` stands for the keys of the first. */
   readonly upstreams?: readonly string[]
   /** A store to go on with; else one that goes with the proxy. */
@@ -65,6 +67,7 @@ export const writeSettings = async (folder: string, options: ProxyOptions): Prom
       `policies: [${files.map(quote).join(', ')}]`,
       'storage:',
       `  path: ${quote(options.storage ?? join(folder, 'store'))}`,
+      ...(options.storageSettings ?? []).map(line => `  ${line}`),
       'log: { level: silent }',
       options.settings ?? '',
       '',

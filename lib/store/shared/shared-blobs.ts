@@ -177,6 +177,14 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
       if (found) rows.touch(integrity)
       return found
     },
+    find: async integrity => {
+      assertOpen(lifetime)
+      const here = await local.find(integrity)
+      const found =
+        here ?? ((await bringHere(integrity)) ? await local.find(integrity) : undefined)
+      if (found) rows.touch(integrity)
+      return found
+    },
     peek: integrity => {
       const found = local.peek?.(integrity)
       if (found) rows.touch(integrity)
