@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import type { Settings } from './config/settings.ts'
 import { openLocalStore } from './store/local.ts'
 import type { StoreCall } from './store/shared/circuit.ts'
-import { openSharedStore } from './store/shared/open-shared.ts'
 import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
 
@@ -35,6 +34,7 @@ export const openStore = async (
   if (!s3 || !postgres) return openLocalStore({ ...common, memoryBlobMax })
   const pem = async (file: string | undefined) =>
     file === undefined ? undefined : await readFile(file, 'utf8')
+  const { openSharedStore } = await import('./store/shared/open-shared.ts')
   return openSharedStore({
     ...common,
     postgres: {

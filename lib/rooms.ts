@@ -8,7 +8,7 @@ import type { Settings, UpstreamSettings } from './config/settings.ts'
 import { readTextFile } from './config/text-file.ts'
 import { openLiveExaminer, type LiveExaminer } from './evidence/live-examiner.ts'
 import { openExaminer } from './evidence/open-examiner.ts'
-import { tarballLimits } from './evidence/tarball.ts'
+import { tarballLimits } from './evidence/tarball-limits.ts'
 import { openGate, type Gate, type GateObserver } from './gate/gate.ts'
 import { openStore } from './open-store.ts'
 import { parsePolicy } from './policy/parse.ts'
@@ -16,7 +16,6 @@ import type { Policy } from './policy/policy.ts'
 import type { StoreCall } from './store/shared/circuit.ts'
 import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
-import { registrySignerOf, summarySignerOf } from './signers.ts'
 import {
   openTrust,
   type TrustChange,
@@ -199,7 +198,9 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     const upstreams = new Map<string, Upstream>()
     const terms = new Map(settings.upstreams.map(upstream => [upstream.name, upstream]))
     const examiners = new Map<string, LiveExaminer>()
-    const summaries = await summarySignerOf(settings, now)
+    const signs = settings.summaries || settings.upstreams.some(({ signing }) => signing)
+    const signing = signs ? await import('./signers.ts') : undefined
+    const summaries = await signing?.summarySignerOf(settings, now)
     const signers = new Map<string, RegistrySigner>()
     const gates: Gate[] = []
     const trust = await openTrustRoom(settings, settings.upstreams, {
@@ -225,7 +226,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
       upstreams.set(name, opened(asked))
       examiners.set(name, opened(await examinerFor(settings, upstream, trust)))
       const onError = (what: string, error: unknown) => observer.onError?.(what, error)
-      const signer = await registrySignerOf(upstream, now(), onError)
+      const signer = await signing?.registrySignerOf(upstream, now(), onError)
       if (signer) signers.set(name, signer)
     }
     return {

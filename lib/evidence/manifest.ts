@@ -11,9 +11,8 @@ import type { Fact, ManifestAgreement } from '../types.ts'
 import { sameRange } from './dependency-range.ts'
 import { Finding, invalid, quote, refuse } from './finding.ts'
 import { isRecord } from './statement.ts'
-import { readTarball, tarballLimits, type PackageJson, type TarballLimits } from './tarball.ts'
-
-export { tarballLimits, type TarballLimits } from './tarball.ts'
+import { readTarball, type PackageJson } from './tarball.ts'
+import { tarballLimits, type TarballLimits } from './tarball-limits.ts'
 
 type Manifest = PackageJson
 

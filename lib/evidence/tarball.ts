@@ -6,21 +6,7 @@ import { pipeline, type Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { Parser, type ReadEntry } from 'tar'
 import { quote, refuse } from './finding.ts'
-
-export type TarballLimits = {
-  /** Bytes after decompression. */
-  readonly unpacked: number
-  readonly entries: number
-  /** Bytes of package.json. */
-  readonly manifest: number
-}
-
-/** Far above the largest packages there are. */
-export const tarballLimits: TarballLimits = {
-  unpacked: 4 * 1024 ** 3,
-  entries: 500_000,
-  manifest: 8 * 1024 ** 2,
-}
+import type { TarballLimits } from './tarball-limits.ts'
 
 export type PackageJson = Readonly<Record<string, unknown>>
 

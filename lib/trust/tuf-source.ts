@@ -8,8 +8,7 @@ import { join } from 'node:path'
 import { AttestryError, messageOf } from '../errors.ts'
 import { readBounded } from './files.ts'
 import { shippedRepository } from './shipped.ts'
-import { readArchive } from './tuf-archive.ts'
-import { updateTuf, type TufUpdate } from './tuf-client.ts'
+import type { TufUpdate } from './tuf-client.ts'
 import { archivePlace, mirrorPlace, type TufPlace } from './tuf-fetcher.ts'
 import { laterOf, readState, roleOf, writeState, type TufState } from './tuf-state.ts'
 
@@ -112,6 +111,7 @@ export const openTufSource = (options: TufSourceOptions): TufSource => {
 
   const placeIn = async (scratch: string): Promise<TufPlace> => {
     if (place.archive !== undefined) {
+      const { readArchive } = await import('./tuf-archive.ts')
       const archive = await readArchive(place.archive)
       return archivePlace(archive.files, archive, scratch)
     }
@@ -119,6 +119,8 @@ export const openTufSource = (options: TufSourceOptions): TufSource => {
   }
 
   const update = async (): Promise<TufUpdate> => {
+    // not before there is something to ask: a server serves by what it has, and starts sooner
+    const { updateTuf } = await import('./tuf-client.ts')
     await mkdir(folder, { recursive: true })
     await removeLeftovers(folder)
     const scratch = await mkdtemp(join(folder, 'work-'))

@@ -5,7 +5,7 @@ import { Header } from 'tar'
 import t from 'tap'
 import { sameRange } from '../../lib/evidence/dependency-range.ts'
 import { inspectTarball, manifestDifferences } from '../../lib/evidence/manifest.ts'
-import { tarballLimits, type TarballLimits } from '../../lib/evidence/tarball.ts'
+import { tarballLimits, type TarballLimits } from '../../lib/evidence/tarball-limits.ts'
 import { outcome } from './lab.ts'
 
 type Entry = {
