@@ -122,11 +122,14 @@ const machine = () => {
 const memorySection = (targets: readonly Target[]): string =>
   markdown({
     title: 'Memory',
-    text: 'Highest resident memory over all of the above, MB: of the largest process, and the sum of the peaks of all.',
-    columns: ['target', 'largest process', 'all'],
+    text: 'Resident memory, MB: of the largest process when it had done the last of the above, its peak over all of the above, and the sum of the peaks of all processes.',
+    columns: ['target', 'in the end', 'peak', 'all peaks'],
     rows: targets
       .filter(({ restart }) => restart !== undefined)
-      .map(({ name, peak }) => [name, show(peak().largest), show(peak().sum)]),
+      .map(({ name, peak }) => {
+        const { last, largest, sum } = peak()
+        return [name, show(last), show(largest), show(sum)]
+      }),
   })
 
 const options = readOptions()

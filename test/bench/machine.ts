@@ -51,6 +51,8 @@ export type MemoryUse = {
   readonly peak: number
   /** The highest of their peaks. */
   readonly largest: number
+  /** Resident now, of the one that has most. */
+  readonly largestNow: number
 }
 
 /** MB of a process and all below it. */
@@ -62,7 +64,13 @@ export const memoryOf = (root: number): MemoryUse => {
     })
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
   const peaks = each('VmHWM')
-  return { rss: sum(each('VmRSS')), peak: sum(peaks), largest: Math.max(0, ...peaks) }
+  const now = each('VmRSS')
+  return {
+    rss: sum(now),
+    peak: sum(peaks),
+    largest: Math.max(0, ...peaks),
+    largestNow: Math.max(0, ...now),
+  }
 }
 
 const machineNow = () => {

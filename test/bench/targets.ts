@@ -20,7 +20,12 @@ export type Target = {
   readonly server: () => RunningServer | undefined
   readonly stop: () => Promise<void>
   /** Highest sum of resident memory seen when it was stopped, and of the largest process, MB. */
-  readonly peak: () => { readonly sum: number; readonly largest: number }
+  readonly peak: () => {
+    readonly sum: number
+    readonly largest: number
+    /** What the largest process had when it was stopped last. */
+    readonly last: number
+  }
 }
 
 const bin = fileURLToPath(new URL('../../bin/attestry.ts', import.meta.url))
@@ -53,11 +58,15 @@ const started = (peer: Peer, root: string): Target => {
   const folder = join(root, peer.name.replaceAll(/\W+/g, '-'))
   let url = ''
   let server: RunningServer | undefined
-  let peak = { sum: 0, largest: 0 }
+  let peak = { sum: 0, largest: 0, last: 0 }
   const stop = async () => {
     if (server && hasProc) {
-      const { peak: sum, largest } = memoryOf(server.pid)
-      peak = { sum: Math.max(peak.sum, sum), largest: Math.max(peak.largest, largest) }
+      const { peak: sum, largest, largestNow } = memoryOf(server.pid)
+      peak = {
+        sum: Math.max(peak.sum, sum),
+        largest: Math.max(peak.largest, largest),
+        last: largestNow,
+      }
     }
     await server?.stop()
     server = undefined
@@ -91,7 +100,7 @@ const direct = (upstream: RunningUpstream): Target => ({
   url: () => upstream.url,
   pid: () => upstream.pid,
   server: () => undefined,
-  peak: () => ({ sum: Number.NaN, largest: Number.NaN }),
+  peak: () => ({ sum: Number.NaN, largest: Number.NaN, last: Number.NaN }),
   stop: () => Promise.resolve(),
 })
 
