@@ -121,6 +121,7 @@ export const upstreamEvent = (seen: UpstreamSeen): LogEvent => ({
 
 const quietStoreEvents = new Set([
   'reachable',
+  'taking',
   'blobs-evicted',
   'leftovers-removed',
   'blobs-repaired',

@@ -22,6 +22,13 @@ export type StoreEvent =
       readonly part: 'postgres' | 's3'
       readonly milliseconds: number
     }
+  /** It answers and takes nothing: it is full, or may only be read; and it takes everything again. */
+  | { readonly event: 'refusing'; readonly part: 'postgres' | 's3'; readonly detail: string }
+  | {
+      readonly event: 'taking'
+      readonly part: 'postgres' | 's3'
+      readonly milliseconds: number
+    }
   /** Work nobody waits for failed; it is tried again later. */
   | { readonly event: 'background-failed'; readonly job: string; readonly detail: string }
 

@@ -14,6 +14,8 @@ export type CircuitOptions = {
   readonly name: string
   /** The server cannot be reached, or cannot do its work now; anything else is the call's own fault. */
   readonly isDown: (error: unknown) => boolean
+  /** It said nothing for as long as a call may take. */
+  readonly isSilent: (error: unknown) => boolean
   /** Milliseconds from the first failure for which calls are tried again before they fail. */
   readonly patience: number
   readonly onCall?: ((call: StoreCall) => void) | undefined
@@ -46,18 +48,21 @@ export const downError = (doing: string, name: string, why: unknown): AttestryEr
  * call at a time.
  */
 export const openCircuit = (options: CircuitOptions): Circuit => {
-  const { name, part, isDown, patience, onCall } = options
+  const { name, part, isDown, isSilent, patience, onCall } = options
   let failures = 0
+  let answeredAt = 0
   let downSince: number | undefined
   let restUntil = 0
   let probing = false
   let last: unknown
 
-  const failed = (error: unknown): void => {
+  const failed = (error: unknown, started: number): void => {
     last = error
-    failures += 1
+    // who waited in vain while nobody else was answered has waited for all
+    const silent = isSilent(error) && answeredAt < started
+    failures = silent ? Math.max(failures + 1, failuresMax) : failures + 1
     if (downSince === undefined) {
-      downSince = performance.now()
+      downSince = silent ? started : performance.now()
       options.onDown?.(messageOf(error))
     }
     const rest = Math.min(50 * 2 ** failures, restMax)
@@ -65,6 +70,7 @@ export const openCircuit = (options: CircuitOptions): Circuit => {
       restUntil = performance.now() + rest * (0.5 + Math.random() / 2)
   }
   const worked = (): void => {
+    answeredAt = performance.now()
     if (downSince !== undefined) options.onUp?.(performance.now() - downSince)
     failures = 0
     downSince = undefined
@@ -90,7 +96,7 @@ export const openCircuit = (options: CircuitOptions): Circuit => {
         tell('failed')
         throw error
       }
-      failed(error)
+      failed(error, started)
       tell('unreachable')
       return undefined
     } finally {

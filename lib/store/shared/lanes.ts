@@ -8,10 +8,14 @@ export type LaneOptions = {
 }
 
 export type Lanes = {
-  /** Runs `work` between BEGIN and COMMIT, with a clock on the whole. */
+  /**
+   * Runs `work` between BEGIN and COMMIT, with a clock on the whole, the wait for a lane and all.
+   * After an error for which `leave` holds the next one gets another connection.
+   */
   transaction<T>(
     work: (sql: TransactionSql) => Promise<T>,
     clock: <R>(work: Promise<R>) => Promise<R>,
+    leave?: (error: unknown) => boolean,
   ): Promise<T>
   close(): Promise<void>
 }
@@ -40,15 +44,32 @@ export const openLanes = ({ count, connect }: LaneOptions): Lanes => {
     all.add(lane)
     idle.push(lane)
   }
-  const waiting: ((lane: Lane) => void)[] = []
+  const waiting = new Set<(lane: Lane) => void>()
   const free = (lane: Lane): void => {
-    const next = waiting.shift()
-    if (next) next(lane)
-    else idle.push(lane)
+    const [next] = waiting
+    if (next === undefined) return void idle.push(lane)
+    waiting.delete(next)
+    next(lane)
   }
-  const take = (): Promise<Lane> => {
+  /** Who gives up waiting is passed over. */
+  const take = async (clock: (wait: Promise<Lane>) => Promise<Lane>): Promise<Lane> => {
     const lane = idle.pop()
-    return lane ? Promise.resolve(lane) : new Promise(resolve => waiting.push(resolve))
+    if (lane) return lane
+    let mine: ((lane: Lane) => void) | undefined
+    const turn = new Promise<Lane>(resolve => waiting.add((mine = resolve)))
+    try {
+      return await clock(turn)
+    } catch (error) {
+      if (mine) waiting.delete(mine)
+      throw error
+    }
+  }
+  const renew = (lane: Lane): Lane => {
+    all.delete(lane)
+    lane.sql.end({ timeout: 0 }).catch(() => undefined)
+    const next = make()
+    all.add(next)
+    return next
   }
 
   const run = async <T>(lane: Lane, work: (sql: TransactionSql) => Promise<T>): Promise<T> => {
@@ -80,22 +101,16 @@ export const openLanes = ({ count, connect }: LaneOptions): Lanes => {
   }
 
   return {
-    transaction: async (work, clock) => {
-      let lane = await take()
+    transaction: async (work, clock, leave = () => false) => {
+      let lane = await take(clock)
       let ended = false
       const running = run(lane, work).finally(() => (ended = true))
       running.catch(() => undefined)
       try {
         return await clock(running)
       } catch (error) {
-        if (!ended) {
-          // no answer came: what hangs there is left to its own
-          const { sql } = lane
-          all.delete(lane)
-          sql.end({ timeout: 0 }).catch(() => undefined)
-          lane = make()
-          all.add(lane)
-        }
+        // no answer came, and what hangs there is left to its own; or it is the wrong server
+        if (!ended || leave(error)) lane = renew(lane)
         throw error
       } finally {
         free(lane)

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import { isAttestryError, messageOf } from '../../errors.ts'
 import { auditText } from '../audit-rules.ts'
 import { openLocalStore } from '../local.ts'
@@ -8,7 +9,7 @@ import type { StoreLog } from '../store-event.ts'
 import type { AuditLog, Store } from '../store.ts'
 import { openBatcher } from './batcher.ts'
 import { openBlobRows } from './blob-rows.ts'
-import type { StoreCall } from './circuit.ts'
+import { downError, type StoreCall } from './circuit.ts'
 import { openOutbox } from './outbox.ts'
 import { openPostgres, type PostgresOptions } from './postgres.ts'
 import { openPostgresAudit, type Appended } from './postgres-audit.ts'
@@ -16,7 +17,7 @@ import { openPostgresChanges } from './postgres-changes.ts'
 import { openPostgresLeases } from './postgres-leases.ts'
 import { migrate } from './postgres-migrations.ts'
 import { openPostgresRecords } from './postgres-records.ts'
-import { openS3, type S3Options } from './s3.ts'
+import { isS3Refusal, openS3, type S3Options } from './s3.ts'
 import { openSharedBlobs } from './shared-blobs.ts'
 import { evictShared } from './shared-eviction.ts'
 
@@ -44,6 +45,8 @@ export type SharedStoreOptions = {
 export type SharedStore = Store & {
   /** Audit entries on this machine's disk that PostgreSQL does not have yet. */
   readonly waiting: () => number
+  /** Blobs on this machine's disk that the bucket does not have yet. */
+  readonly owed: () => number
 }
 
 /** Milliseconds between looks at how full the bucket is, and writings of what was used. */
@@ -93,11 +96,11 @@ export const openSharedStore = async (options: SharedStoreOptions): Promise<Shar
     const repeated = openBatcher<Appended, void>(500, async entries => {
       const id = randomUUID()
       const behind = outbox.waiting() > 0
-      if (behind) await outbox.add(entries)
+      if (behind) await outbox.add(id, entries)
       else {
         await shared.appendBatch(id, entries).catch(async (error: unknown) => {
           if (!isAttestryError(error) || error.code !== 'ESTOREDOWN') throw error
-          await outbox.add(entries)
+          await outbox.add(id, entries)
         })
       }
       return entries.map(() => undefined)
@@ -135,10 +138,28 @@ export const openSharedStore = async (options: SharedStoreOptions): Promise<Shar
         leases.drained(),
       ])
       await outbox.stop()
+      await blobs.stop()
       await rows.flushTouches().catch(() => undefined)
       await closeParts()
     }
     let closing: Promise<void> | undefined
+
+    const checkAll = async () => {
+      const note = postgres.run(
+        'write to PostgreSQL',
+        sql => sql`INSERT INTO checks VALUES (1, now())
+            ON CONFLICT (one) DO UPDATE SET at = excluded.at`,
+      )
+      const object = s3.overwrite('check', Buffer.from('attestry')).catch(async error => {
+        // full, or read-only: what is in it can be served, and the rest from here
+        if (!isS3Refusal(error)) throw error
+        await s3.head('check')
+      })
+      await Promise.all([note, object, local.check()])
+    }
+    let checking: Promise<void> | undefined
+    /** Milliseconds in which whoever asks whether we are ready is answered. */
+    const soon = Math.max(1_000, options.postgres.patience)
 
     return {
       blobs,
@@ -147,6 +168,7 @@ export const openSharedStore = async (options: SharedStoreOptions): Promise<Shar
       changes,
       leases,
       waiting: outbox.waiting,
+      owed: blobs.owed,
       collect: async () => {
         assertOpen(lifetime)
         await local.collect()
@@ -154,12 +176,11 @@ export const openSharedStore = async (options: SharedStoreOptions): Promise<Shar
       },
       check: async () => {
         assertOpen(lifetime)
-        const note = postgres.run(
-          'write to PostgreSQL',
-          sql => sql`INSERT INTO checks VALUES (1, now())
-            ON CONFLICT (one) DO UPDATE SET at = excluded.at`,
-        )
-        await Promise.all([note, s3.overwrite('check', Buffer.from('attestry')), local.check()])
+        checking ??= checkAll().finally(() => (checking = undefined))
+        const done = checking.then(() => true)
+        const clock = pause(soon, false, { ref: false })
+        if (!(await Promise.race([done, clock])))
+          throw downError('read and write', 'the shared store', `no answer in ${soon} ms`)
       },
       close: () => (closing ??= closeAll()),
     }

@@ -2,7 +2,6 @@
  * Audit entries that could not be sent while PostgreSQL was away, on this machine's disk until they
  * can. Only verdicts that were on record before are told this way: a new one waits for PostgreSQL.
  */
-import { randomUUID } from 'node:crypto'
 import { messageOf } from '../../errors.ts'
 import type { StoreLog } from '../store-event.ts'
 import type { Records } from '../store.ts'
@@ -15,7 +14,8 @@ const interval = 1_000
 const waitingMax = 1_000_000
 
 export type Outbox = {
-  add(entries: readonly Appended[]): Promise<void>
+  /** `id`: of the batch, which may have been written although no answer came. */
+  add(id: string, entries: readonly Appended[]): Promise<void>
   /** Sends what waits, oldest first; false when that was not all. */
   flush(): Promise<boolean>
   readonly waiting: () => number
@@ -64,12 +64,12 @@ export const openOutbox = async (
   timer.unref()
 
   return {
-    add: async entries => {
+    add: async (id, entries) => {
       if (waiting + entries.length > waitingMax)
         throw new Error(`more than ${waitingMax} audit entries wait for PostgreSQL`)
       waiting += entries.length
       const at = String(Date.now()).padStart(15, '0')
-      await records.put(collection, `${at} ${randomUUID()}`, entries)
+      await records.put(collection, `${at} ${id}`, entries)
     },
     flush,
     waiting: () => waiting,

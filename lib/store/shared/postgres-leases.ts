@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Sql } from 'postgres'
 import { openLeaseTurns } from '../lease-turns.ts'
 import type { Lifetime } from '../store-error.ts'
 import { assertOpen } from '../store-error.ts'
@@ -17,25 +18,28 @@ export type SharedLeases = Leases & { drained(): Promise<void> }
  * however it ends.
  */
 export const openPostgresLeases = (postgres: Postgres, lifetime: Lifetime): SharedLeases => {
-  const single = postgres.single()
-  /** Not freed when it was to be, because PostgreSQL did not answer; the connection may have lived on. */
+  const own = postgres.own()
+  /** Held by nobody, and perhaps by our connection: PostgreSQL did not answer when they were taken or freed. */
   const owed = new Set<string>()
-  const free = (keys: readonly string[]) =>
-    single`SELECT pg_advisory_unlock(held.number) FROM unnest(${keys}::bigint[]) AS held (number)`
+  const free = (sql: Sql, keys: readonly string[]) =>
+    sql`SELECT pg_advisory_unlock(held.number) FROM unnest(${keys}::bigint[]) AS held (number)`
 
   const takes = openBatcher<string, boolean>(500, async keys => {
-    const rows = await postgres.run('take a lease', async () => {
+    const rows = await own.run('take a lease', async sql => {
       const before = [...owed]
-      if (before.length > 0) await free(before)
+      if (before.length > 0) await free(sql, before)
       for (const key of before) owed.delete(key)
-      return single`SELECT wanted.number::text AS number, pg_try_advisory_lock(wanted.number) AS taken
+      // until it answers: a lock may be taken and the answer lost
+      for (const key of keys) owed.add(key)
+      return sql`SELECT wanted.number::text AS number, pg_try_advisory_lock(wanted.number) AS taken
           FROM unnest(${keys}::bigint[]) AS wanted (number)`
     })
+    for (const key of keys) owed.delete(key)
     const taken = new Map(rows.map(row => [String(row['number']), row['taken'] === true]))
     return keys.map(key => taken.get(key) ?? false)
   })
   const frees = openBatcher<string, void>(500, async keys => {
-    await postgres.run('free a lease', () => free(keys))
+    await own.run('free a lease', sql => free(sql, keys))
     return keys.map(() => undefined)
   })
   const turns = openLeaseTurns({

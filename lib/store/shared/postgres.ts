@@ -7,6 +7,7 @@ import { assertOpen } from '../store-error.ts'
 import type { StoreLog } from '../store-event.ts'
 import { openCircuit, type StoreCall } from './circuit.ts'
 import { openLanes } from './lanes.ts'
+import { openRefusals } from './refusals.ts'
 
 export type PostgresOptions = {
   /** `postgres://user:password@host:port/database`; several hosts by commas: the one that takes writes is used. */
@@ -28,8 +29,10 @@ export type Postgres = {
   run<T>(doing: string, work: (sql: Sql) => Promise<T>): Promise<T>
   /** The same, as one transaction. */
   transaction<T>(doing: string, work: (sql: TransactionSql) => Promise<T>): Promise<T>
-  /** A connection of its own, that nothing else uses. */
+  /** A connection of its own, that nothing else uses, for as long as it lives. */
   single(): Sql
+  /** The same where what it does is sent as `run` does; another connection follows one that is silent. */
+  own(): Pick<Postgres, 'run'>
   /** Milliseconds that one query may take. */
   readonly timeout: number
   close(): Promise<void>
@@ -70,7 +73,6 @@ const notNow = new Set([
   '40001', // serialization_failure
   '40P01', // deadlock_detected
   '55P03', // lock_not_available
-  '25006', // read_only_sql_transaction: a standby, while another takes over
 ])
 
 const codeOf = (error: unknown): string =>
@@ -81,8 +83,15 @@ export const isPostgresDown = (error: unknown): boolean => {
   return broken.has(code) || notNow.has(code) || code.startsWith('08')
 }
 
-/** Codes for "no room": what is there can be read, and nothing can be written. */
-const noRoom = (error: unknown): boolean => codeOf(error).startsWith('53')
+/** read_only_sql_transaction: a standby, while another takes over, or a primary made so. */
+const isReadOnly = (error: unknown): boolean => codeOf(error) === '25006'
+
+/** What is there can be read, and nothing can be written: 53 is "no room". */
+const isRefusal = (error: unknown): boolean =>
+  isReadOnly(error) || (codeOf(error).startsWith('53') && !isPostgresDown(error))
+
+/** Milliseconds between two times that other connections are made because a server is read-only. */
+const renewals = 2_000
 
 class QueryTimeout extends Error {
   readonly code = 'ETIMEDOUT'
@@ -115,16 +124,9 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
       onnotice: () => undefined,
       ...(tools.onQuery && { debug: (_connection, query) => tools.onQuery?.(query) }),
     })
-  let pool = connect(options.connections)
   const lanes = openLanes({ count: 3, connect: closed => connect(1, closed) })
   const singles = new Set<Sql>()
-
-  /** After an answer that never came, and behind a standby, the old connections are of no use. */
-  const renew = (used: Sql): void => {
-    if (used !== pool || lifetime.closed) return
-    pool = connect(options.connections)
-    used.end({ timeout: 0 }).catch(() => undefined)
-  }
+  const leave = (sql: Sql) => void sql.end({ timeout: 0 }).catch(() => undefined)
 
   const clocked = async <T>(work: Promise<T>): Promise<T> => {
     let timer: NodeJS.Timeout | undefined
@@ -141,37 +143,64 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
       clearTimeout(timer)
     }
   }
-  const withClock = async <T>(work: (sql: Sql) => Promise<T>): Promise<T> => {
-    const sql = pool
-    try {
-      return await clocked(work(sql))
-    } catch (error) {
-      if (error instanceof QueryTimeout || codeOf(error) === '25006') renew(sql)
-      throw error
+  /** Connections that are left after an answer that never came, and behind a server that is read-only. */
+  const openWires = (count: number) => {
+    let wires = connect(count)
+    let renewedAt = 0
+    const renew = (used: Sql): void => {
+      if (used !== wires || lifetime.closed) return
+      renewedAt = performance.now()
+      wires = connect(count)
+      leave(used)
+    }
+    return {
+      run: async <T>(work: (sql: Sql) => Promise<T>): Promise<T> => {
+        const sql = wires
+        try {
+          return await clocked(work(sql))
+        } catch (error) {
+          const elsewhere = isReadOnly(error) && performance.now() - renewedAt > renewals
+          if (error instanceof QueryTimeout || elsewhere) renew(sql)
+          throw error
+        }
+      },
+      close: () => wires.end({ timeout: 1 }).catch(() => undefined),
     }
   }
+  const pool = openWires(options.connections)
+  const owned = new Set([pool])
 
   const circuit = openCircuit({
     part: 'postgres',
     name: 'PostgreSQL',
     isDown: isPostgresDown,
+    isSilent: error => error instanceof QueryTimeout,
     patience: options.patience,
     onCall: tools.onCall,
     onDown: detail => log({ event: 'unreachable', part: 'postgres', detail }),
     onUp: milliseconds => log({ event: 'reachable', part: 'postgres', milliseconds }),
   })
 
+  const refusals = openRefusals({
+    name: 'PostgreSQL',
+    isRefusal,
+    patience: options.patience,
+    onRefused: detail => log({ event: 'refusing', part: 'postgres', detail }),
+    onTaken: milliseconds => log({ event: 'taking', part: 'postgres', milliseconds }),
+  })
+
   const inCircuit = async <T>(doing: string, call: () => Promise<T>): Promise<T> => {
     assertOpen(lifetime)
+    const guarded = () => {
+      assertOpen(lifetime)
+      return call()
+    }
     try {
-      return await circuit.run(doing, async () => {
-        assertOpen(lifetime)
-        return await call()
-      })
+      return await refusals(doing, () => circuit.run(doing, guarded))
     } catch (error) {
       if (isAttestryError(error)) throw error
       const why = `Cannot ${doing} in PostgreSQL: ${messageOf(error)}`
-      throw new AttestryError(noRoom(error) ? 'ESTOREDOWN' : 'ESTORE', `${why}.`, {
+      throw new AttestryError('ESTORE', `${why}.`, {
         cause: error,
         details: { code: codeOf(error) },
       })
@@ -181,17 +210,25 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
   return {
     schema,
     timeout,
-    run: (doing, work) => inCircuit(doing, () => withClock(work)),
-    transaction: (doing, work) => inCircuit(doing, () => lanes.transaction(work, clocked)),
+    run: (doing, work) => inCircuit(doing, () => pool.run(work)),
+    transaction: (doing, work) =>
+      inCircuit(doing, () => lanes.transaction(work, clocked, isReadOnly)),
     single: () => {
       const sql = connect(1)
       singles.add(sql)
       return sql
     },
+    own: () => {
+      const wires = openWires(1)
+      owned.add(wires)
+      return { run: (doing, work) => inCircuit(doing, () => wires.run(work)) }
+    },
     close: async () => {
-      await Promise.all(
-        [pool, ...singles].map(sql => sql.end({ timeout: 1 }).catch(() => undefined)),
-      )
+      await Promise.all([
+        ...Array.from(owned, wires => wires.close()),
+        ...Array.from(singles, sql => sql.end({ timeout: 1 }).catch(() => undefined)),
+        lanes.close(),
+      ])
     },
   }
 }

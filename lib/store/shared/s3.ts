@@ -38,10 +38,11 @@ export type S3 = {
    * time it is called.
    */
   put(key: string, size: number, body: () => Readable): Promise<boolean>
-  /** `take` reads the body whole; `undefined` when there is no such object. */
+  /** `take` reads the body of about `size` bytes whole; `undefined` when there is no such object. */
   get<T>(
     key: string,
-    take: (body: Readable, size: number) => Promise<T>,
+    size: number,
+    take: (body: Readable) => Promise<T>,
   ): Promise<T | undefined>
   /** The size, `undefined` when there is no such object. */
   head(key: string): Promise<number | undefined>
@@ -54,6 +55,22 @@ export type S3 = {
 /** It answered that it cannot, for now: S3's own "slow down" is 503. */
 class Unavailable extends Error {}
 
+/** It answered that it does not: no right, no quota, no room. */
+class Refused extends Error {
+  readonly details: { readonly status: number; readonly code: string }
+  constructor(message: string, details: Refused['details']) {
+    super(message)
+    this.details = details
+  }
+}
+
+class Late extends Error {
+  readonly code = 'ETIMEDOUT'
+}
+
+/** Bytes that are to come in the time in which something is to be said, however slowly they drip. */
+const pace = 1024 * 1024
+
 const systemCodes = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -65,6 +82,10 @@ const systemCodes = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
 ])
+
+/** It answers, and does not take it. */
+export const isS3Refusal = (error: unknown): boolean =>
+  isAttestryError(error) && error.cause instanceof Refused
 
 export const isS3Down = (error: unknown): boolean =>
   error instanceof Unavailable ||
@@ -90,6 +111,8 @@ type Sent = {
   readonly key: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: { readonly size: number; readonly open: () => Readable }
+  /** Bytes that the answer may have, for its time; default few. */
+  readonly expected?: number
 }
 
 export const openS3 = (options: S3Options, tools: S3Tools): S3 => {
@@ -103,6 +126,7 @@ export const openS3 = (options: S3Options, tools: S3Tools): S3 => {
     part: 's3',
     name: 'the object store',
     isDown: isS3Down,
+    isSilent: error => error instanceof Late,
     patience: options.patience,
     onCall: tools.onCall,
     onDown: detail => tools.log({ event: 'unreachable', part: 's3', detail }),
@@ -110,7 +134,8 @@ export const openS3 = (options: S3Options, tools: S3Tools): S3 => {
   })
 
   /** Resolves with the head of the answer; its body is the caller's to read. */
-  const send = async ({ method, key, headers = {}, body }: Sent): Promise<IncomingMessage> => {
+  const send = async (what: Sent): Promise<IncomingMessage> => {
+    const { method, key, headers = {}, body, expected = 0 } = what
     const { accessKeyId, secretAccessKey, sessionToken, region } = options
     const signed = await new AwsV4Signer({
       method,
@@ -124,10 +149,12 @@ export const openS3 = (options: S3Options, tools: S3Tools): S3 => {
     }).sign()
     return await new Promise<IncomingMessage>((resolve, reject) => {
       const source = body?.open()
-      const late = () =>
-        sent.destroy(
-          Object.assign(new Error(`no answer in ${timeout} ms`), { code: 'ETIMEDOUT' }),
-        )
+      let answered: IncomingMessage | undefined
+      const end = (error: Late) => (answered ?? sent).destroy(error)
+      const late = () => end(new Late(`no answer in ${timeout} ms`))
+      // from now on, the wait for a connection and all
+      const most = Math.ceil(timeout * (1 + ((body?.size ?? 0) + expected) / pace))
+      const timer = setTimeout(() => end(new Late(`not done in ${most} ms`)), most)
       const sent = (secure ? httpsRequest : httpRequest)(
         signed.url,
         {
@@ -140,12 +167,17 @@ export const openS3 = (options: S3Options, tools: S3Tools): S3 => {
           },
         },
         answer => {
+          answered = answer
           answer.setTimeout(timeout, late)
+          answer.once('close', () => clearTimeout(timer))
+          // of an answer that nobody reads
+          answer.on('error', () => undefined)
           resolve(answer)
         },
       )
       sent.setTimeout(timeout, late)
       sent.on('error', error => {
+        clearTimeout(timer)
         source?.destroy()
         reject(error)
       })
@@ -165,11 +197,10 @@ export const openS3 = (options: S3Options, tools: S3Tools): S3 => {
     const text = await readSome(answer)
     const said = /<Code>([^<]{1,80})/.exec(text)?.[1] ?? ''
     const message = `${sent.method} was answered with ${status} ${said}`.trim()
-    // 409: somebody else is writing it at this moment; 507: no room
-    if (status >= 500 || status === 429 || status === 409) throw new Unavailable(message)
-    throw new AttestryError('ESTORE', `The object store does not do it: ${message}.`, {
-      details: { status, code: said },
-    })
+    // 409: somebody else is writing it at this moment; 507: no room, and what is there can be read
+    if ((status >= 500 && status !== 507) || status === 429 || status === 409)
+      throw new Unavailable(message)
+    throw new Refused(message, { status, code: said })
   }
 
   const run = async <T>(doing: string, call: () => Promise<T>): Promise<T> => {
@@ -180,6 +211,15 @@ export const openS3 = (options: S3Options, tools: S3Tools): S3 => {
       })
     } catch (error) {
       if (isAttestryError(error)) throw error
+      if (error instanceof Refused)
+        throw new AttestryError(
+          'ESTORE',
+          `The object store does not ${doing}: ${error.message}.`,
+          {
+            cause: error,
+            details: error.details,
+          },
+        )
       throw new AttestryError(
         'ESTORE',
         `Cannot ${doing} in the object store: ${messageOf(error)}.`,
@@ -197,14 +237,14 @@ export const openS3 = (options: S3Options, tools: S3Tools): S3 => {
         answer.resume()
         return answer.statusCode !== 412
       }),
-    get: (key, take) =>
+    get: (key, size, take) =>
       run('read a blob', async () => {
-        const answer = await expect({ method: 'GET', key }, [200, 404])
+        const answer = await expect({ method: 'GET', key, expected: size }, [200, 404])
         if (answer.statusCode === 404) {
           answer.resume()
           return undefined
         }
-        return await take(answer, Number(answer.headers['content-length'] ?? Number.NaN))
+        return await take(answer)
       }),
     head: key =>
       run('look for a blob', async () => {

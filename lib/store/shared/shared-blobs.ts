@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
+import { isAttestryError } from '../../errors.ts'
 import type { Integrity } from '../../types.ts'
 import { hexOf, integrityOf } from '../blob-name.ts'
 import type { Lifetime } from '../store-error.ts'
@@ -8,7 +9,8 @@ import { assertOpen, refusal } from '../store-error.ts'
 import type { StoreLog } from '../store-event.ts'
 import type { BlobInfo, Blobs, StagedBlob } from '../store.ts'
 import type { BlobRows } from './blob-rows.ts'
-import type { S3 } from './s3.ts'
+import { openOwedBlobs } from './owed-blobs.ts'
+import { isS3Refusal, type S3 } from './s3.ts'
 
 /** What one PUT takes, by S3's rules. */
 const objectMax = 5 * 1024 ** 3
@@ -25,7 +27,14 @@ export type SharedBlobsTools = {
 export type SharedBlobs = Blobs & {
   /** As `delete`; with `used`, only if nobody has used the blob since. */
   remove(integrity: Integrity, used?: number): Promise<boolean>
+  /** Blobs that the bucket does not have yet. */
+  readonly owed: () => number
+  stop(): Promise<void>
 }
+
+/** It is away, or takes nothing; what went wrong here is another matter. */
+const isS3Away = (error: unknown): boolean =>
+  isS3Refusal(error) || (isAttestryError(error) && error.code === 'ESTOREDOWN')
 
 export const objectKey = (integrity: Integrity): string => {
   const hex = hexOf(integrity)
@@ -55,7 +64,8 @@ const digestOf = async (
 /**
  * Blobs as objects, written once (`If-None-Match: *`) and read through the blobs of this machine: an
  * object is fetched whole, once for all who ask, and nothing of it is given out before its hash was
- * compared. A blob exists when its row does, and the row is written behind the object.
+ * compared. A blob exists when its row does, and the row is written behind the object. While the
+ * bucket takes nothing, what is admitted is kept on this machine alone.
  */
 export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
   const { s3, rows, local, lifetime, log } = tools
@@ -76,7 +86,7 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
     const size = await rows.size(integrity)
     if (size === undefined) return false
     for (let tries = 0; tries < 2; tries += 1) {
-      const fetched = await s3.get(objectKey(integrity), async body => {
+      const fetched = await s3.get(objectKey(integrity), size, async body => {
         const staged = await local.stage()
         try {
           await digestOf(body, size, chunk => staged.write(chunk))
@@ -109,17 +119,27 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
     return flight
   }
 
-  const publish = async (info: BlobInfo, read: () => Readable): Promise<void> => {
+  /** False when the bucket does not take it now. */
+  const publish = async (info: BlobInfo, read: () => Readable): Promise<boolean> => {
     if (info.size > objectMax) {
       const message = `A blob of ${info.size} bytes is larger than one object can be written (${objectMax}).`
       throw refusal(message, { found: info.size, wanted: objectMax })
     }
     const key = objectKey(info.integrity)
+    const ask = <T>(call: Promise<T>): Promise<T | 'away'> =>
+      call.catch((error: unknown) => {
+        if (!isS3Away(error)) throw error
+        owed.add(info, error)
+        return 'away'
+      })
     for (let wait = 20; ; wait = Math.min(wait * 2, 1000)) {
-      const written = await s3.put(key, info.size, read)
+      const written = await ask(s3.put(key, info.size, read))
+      if (written === 'away') return false
       // behind a deletion that is under way the object would go, too
       if (await rows.put(info)) {
-        if (written || (await s3.head(key)) === info.size) return
+        const size = written ? info.size : await ask(s3.head(key))
+        if (size === info.size) return true
+        if (size === 'away') return false
         // the row was there and the object was not, or was another
         await remove(info.integrity)
       }
@@ -127,6 +147,8 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
       await pause(wait * (0.5 + Math.random() / 2))
     }
   }
+
+  const owed = openOwedBlobs({ local, publish, log })
 
   const stage = async (): Promise<StagedBlob> => {
     const staged = await local.stage()
@@ -210,7 +232,7 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
       assertOpen(lifetime)
       const size = await rows.size(integrity)
       if (size === undefined) return false
-      const intact = await s3.get(objectKey(integrity), async body => {
+      const intact = await s3.get(objectKey(integrity), size, async body => {
         const found = await digestOf(body, size)
         return found.size === size && integrityOf(found.hex) === integrity
       })
@@ -228,5 +250,7 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
       return rows.total()
     },
     remove,
+    owed: owed.waiting,
+    stop: owed.stop,
   }
 }
