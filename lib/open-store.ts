@@ -20,7 +20,7 @@ const LARGEST_IN_MEMORY = 8 * 1024 * 1024
 export const openStore = async (
   storage: Settings['storage'],
   { now, log, onCall }: OpenStoreOptions = {},
-): Promise<Store & { readonly waiting?: () => number }> => {
+): Promise<Store> => {
   const { path, maxSize, memory, outage, s3, postgres } = storage
   const common = {
     path,

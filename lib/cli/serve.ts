@@ -65,6 +65,7 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   process.on('unhandledRejection', error =>
     log.error({ event: 'error', err: error }, 'unhandled'),
   )
+  metrics.storeBacklog(() => attestry.store.backlog?.() ?? {})
   announce(attestry, log, settings)
   const { policies, views, gate, url } = attestry
   const judging = (view?: string) => (view === undefined ? gate : gate.view(view, url))

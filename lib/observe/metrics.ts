@@ -29,6 +29,8 @@ export type Metrics = {
     readonly outcome: string
     readonly milliseconds: number
   }) => void
+  /** Asked at each reading: how much waits for the servers of a shared store, by what it is. */
+  readonly storeBacklog: (read: () => Readonly<Record<string, number>>) => void
   readonly error: (code: string) => void
   /** All that are in force from now on. */
   readonly policies: (
@@ -169,6 +171,16 @@ export const openMetrics = (options: {
     'sum',
   )
   gauge('attestry_info', 'The version that runs.', ['version'], g => g.set({ version }, 1))
+  let backlog: () => Readonly<Record<string, number>> = () => ({})
+  gauge(
+    'attestry_store_backlog',
+    'On this machine only, until PostgreSQL (audit) and S3 (blobs) take it.',
+    ['what'],
+    g => {
+      for (const [what, count] of Object.entries(backlog())) g.set({ what }, count)
+    },
+    'sum',
+  )
   const set = (name: string, help: string, labelNames: string[] = []) =>
     new Gauge({ name, help, labelNames, registers, aggregator: 'max' })
   const policyInfo = set('attestry_policy_info', 'The policies in force.', [
@@ -224,6 +236,7 @@ export const openMetrics = (options: {
     storeEvent: event => storeEvents.inc({ event }),
     storeCall: ({ part, outcome, milliseconds }) =>
       storeTime.observe({ part, outcome }, milliseconds / 1000),
+    storeBacklog: read => (backlog = read),
     error: code => errors.inc({ code }),
     policies: seen => {
       // one digest at a time: those that were in force before are told by the log

@@ -187,6 +187,13 @@ export interface Leases {
   ): Promise<{ readonly ran: true; readonly value: T } | { readonly ran: false }>
 }
 
+/** What is on this machine only, until the servers of a shared store take it. */
+export type StoreBacklog = {
+  /** Entries of the audit log, of verdicts that were on record before. */
+  readonly audit: number
+  readonly blobs: number
+}
+
 export interface Store {
   readonly blobs: Blobs
   readonly records: Records
@@ -197,5 +204,7 @@ export interface Store {
   collect(): Promise<{ readonly removed: number; readonly freed: number }>
   /** Cheap: can it read and write? Throws ESTORE when not. */
   check(): Promise<void>
+  /** A store of this machine alone has none. */
+  backlog?(): StoreBacklog
   close(): Promise<void>
 }

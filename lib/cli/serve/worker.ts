@@ -134,7 +134,8 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     },
   })
   for (const policies of early) adopt(policies)
-  const { url, policies, gate } = attestry
+  const { url, policies, gate, store } = attestry
+  metrics.storeBacklog(() => store.backlog?.() ?? {})
   tell({
     kind: 'serving',
     url,

@@ -42,12 +42,7 @@ export type SharedStoreOptions = {
   readonly onQuery?: (text: string) => void
 }
 
-export type SharedStore = Store & {
-  /** Audit entries on this machine's disk that PostgreSQL does not have yet. */
-  readonly waiting: () => number
-  /** Blobs on this machine's disk that the bucket does not have yet. */
-  readonly owed: () => number
-}
+export type SharedStore = Store & Required<Pick<Store, 'backlog'>>
 
 /** Milliseconds between looks at how full the bucket is, and writings of what was used. */
 const tidyInterval = 60_000
@@ -167,8 +162,7 @@ export const openSharedStore = async (options: SharedStoreOptions): Promise<Shar
       audit,
       changes,
       leases,
-      waiting: outbox.waiting,
-      owed: blobs.owed,
+      backlog: () => ({ audit: outbox.waiting(), blobs: blobs.owed() }),
       collect: async () => {
         assertOpen(lifetime)
         await local.collect()

@@ -46,7 +46,8 @@ export const openOutbox = async (
         return false
       }
       await records.delete(collection, key)
-      waiting -= entries.length
+      // of what another process on this disk put there nothing was counted
+      waiting = Math.max(0, waiting - entries.length)
     }
     // another process on this disk may have sent them
     if (found === 0) waiting = 0

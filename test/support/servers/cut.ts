@@ -6,11 +6,13 @@ import { freePort } from './free-port.ts'
 export type Wire = {
   readonly port: number
   cut(): void
-  mend(): Promise<void>
+  /** To another server from now on, where one is named. */
+  mend(target?: number): Promise<void>
   close(): void
 }
 
-export const startWire = async (target: number): Promise<Wire> => {
+export const startWire = async (first: number): Promise<Wire> => {
+  let target = first
   const port = await freePort()
   const sockets = new Set<Socket>()
   let server: Server | undefined
@@ -19,7 +21,8 @@ export const startWire = async (target: number): Promise<Wire> => {
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', () => socket.destroy())
   }
-  const mend = async () => {
+  const mend = async (next = target) => {
+    target = next
     server = createServer(inner => {
       const outer = connect(target, '127.0.0.1')
       hold(inner)

@@ -1,5 +1,5 @@
 /** An S3 server of our own on loopback: Ceph's RADOS gateway; `undefined` where it is not installed. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,6 +13,8 @@ export type ObjectStore = {
   readonly port: number
   readonly accessKeyId: string
   readonly secretAccessKey: string
+  /** `radosgw-admin` with these arguments; what it says. */
+  admin(...args: string[]): string
   close(): Promise<void>
 }
 
@@ -57,5 +59,11 @@ export const startObjectStore = async (): Promise<ObjectStore | undefined> => {
   const made = await client.fetch(url, { method: 'PUT' })
   if (!made.ok) throw new Error(`The bucket cannot be made: ${made.status}`)
   await made.arrayBuffer()
-  return { url, port, ...keys, close }
+  const admin = (...args: string[]): string => {
+    const all = ['-c', join(folder, 'ceph.conf'), ...args]
+    const { status, stdout, stderr } = spawnSync('radosgw-admin', all, { encoding: 'utf8' })
+    if (status !== 0) throw new Error(`radosgw-admin ${args.join(' ')}: ${stderr}`)
+    return stdout
+  }
+  return { url, port, ...keys, admin, close }
 }
