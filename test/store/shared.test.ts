@@ -1,16 +1,18 @@
 /** The contract on PostgreSQL and S3 as they are, and what only this store can be asked. */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import openClient from 'postgres'
 import t from 'tap'
 import type { Test } from 'tap'
 import { openSharedStore, type SharedStoreOptions } from '../../lib/store/shared/open-shared.ts'
 import { AwsClient } from 'aws4fetch'
+import { openCircuit } from '../../lib/store/shared/circuit.ts'
 import { openPostgres } from '../../lib/store/shared/postgres.ts'
 import { migrate, steps, type Step } from '../../lib/store/shared/postgres-migrations.ts'
 import { objectKey } from '../../lib/store/shared/shared-blobs.ts'
 import type { StoreEvent } from '../../lib/store/store-event.ts'
-import { MiB, auditEntry, keepBytes, listAll } from '../contract/tools.ts'
+import { MiB, auditEntry, codeOf, eventually, keepBytes, listAll } from '../contract/tools.ts'
 import { storeContract } from '../contract/store-contract.ts'
 import { startObjectStore } from '../support/servers/object-store.ts'
 import { startPostgres } from '../support/servers/postgres.ts'
@@ -153,6 +155,74 @@ t.test('tables', { skip }, async t => {
       await t.rejects(sql.unsafe(text), /append-only/, text)
     t.equal((await listAll(store.audit.read())).length, 1)
   })
+})
+
+t.test('who waited in vain has waited for all', async t => {
+  class Silence extends Error {}
+  const open = () =>
+    openCircuit({
+      part: 's3',
+      name: 'it',
+      isDown: error => error instanceof Silence,
+      isSilent: error => error instanceof Silence,
+      patience: 50,
+    })
+  let calls = 0
+  const silent = async () => {
+    calls += 1
+    await pause(100)
+    throw new Silence('nothing')
+  }
+  const alone = open()
+  t.equal(await codeOf(() => alone.run('ask', silent)), 'ESTOREDOWN')
+  t.equal(await codeOf(() => alone.run('ask', silent)), 'ESTOREDOWN')
+  t.equal(calls, 1, 'nobody else waits for it, nor does the same one twice')
+  const busy = open()
+  const others = setInterval(() => void busy.run('ask', async () => 1), 10)
+  t.teardown(() => clearInterval(others))
+  t.equal(await codeOf(() => busy.run('ask', silent)), 'ESTOREDOWN')
+  t.equal(await busy.run('ask', async () => 2), 2, 'it answers others')
+})
+
+t.test('a frozen server', { skip }, async t => {
+  const space = name()
+  const impatient = optionsOf(space)
+  const events: StoreEvent[] = []
+  const [first, second] = await Promise.all(
+    [impatient, impatient].map(options =>
+      openSharedStore({
+        ...options,
+        path: join(root, name()),
+        postgres: { ...options.postgres, timeout: 600, patience: 300 },
+        log: event => events.push(event),
+      }),
+    ),
+  )
+  t.teardown(() => Promise.all([first?.close(), second?.close()]))
+  if (!first || !second || !postgres) throw new Error('no store')
+  const run = (store: typeof first, key: string, wait: number) =>
+    store.leases.run(key, async () => 1, { wait })
+  await run(first, 'k', 1000)
+  postgres.freeze()
+  t.teardown(() => postgres.thaw())
+  const started = performance.now()
+  const calls = [
+    run(first, 'k', 10_000),
+    ...Array.from({ length: 12 }, (_, index) => first.records.put('c', `${index}`, index)),
+    ...Array.from({ length: 12 }, () => first.audit.append(auditEntry('p'))),
+    ...Array.from({ length: 12 }, () => first.audit.tree()),
+    first.check(),
+  ]
+  const codes = await Promise.all(calls.map(call => codeOf(() => call)))
+  t.same([...new Set(codes)], ['ESTOREDOWN'])
+  // 0.9 s for an answer, as much for a connection of the few that transactions have
+  t.ok(performance.now() - started < 6_000, `${performance.now() - started} ms`)
+  t.equal(await codeOf(() => first.check()), 'ESTOREDOWN')
+  t.ok(events.some(({ event }) => event === 'unreachable'))
+  postgres.thaw()
+  t.ok(await eventually(async () => (await codeOf(() => first.check())) === undefined))
+  // it may have been taken behind the back of who asked for it
+  t.ok((await run(second, 'k', 2_000)).ran, 'a lease that nobody got is free')
 })
 
 t.test('an object that is not what its name says is never given out', { skip }, async t => {

@@ -90,6 +90,26 @@ const isReadOnly = (error: unknown): boolean => codeOf(error) === '25006'
 const isRefusal = (error: unknown): boolean =>
   isReadOnly(error) || (codeOf(error).startsWith('53') && !isPostgresDown(error))
 
+const element = (value: unknown): string =>
+  value === null ? 'NULL' : `"${String(value).replaceAll(/["\\]/g, String.raw`\$&`)}"`
+
+/**
+ * Arrays of int, bigint, text and uuid as parameters. The client would ask each new connection how
+ * arrays are written, and a rejection of that query is nobody's to catch (postgres 3.4): it ends the
+ * process when a connection is given up while it is made.
+ */
+const arrays = {
+  fetch_types: false,
+  types: {
+    array: {
+      to: 1009,
+      from: [1007, 1009, 1016, 2951],
+      serialize: (values: readonly unknown[]) => `{${values.map(element).join(',')}}`,
+      parse: (text: string) => text,
+    },
+  },
+}
+
 /** Milliseconds between two times that other connections are made because a server is read-only. */
 const renewals = 2_000
 
@@ -102,6 +122,7 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
   const { lifetime, log } = tools
   const connect = (max: number, onclose: () => void = () => undefined): Sql =>
     postgres(url, {
+      ...arrays,
       onclose,
       max,
       connect_timeout: Math.max(1, Math.ceil(timeout / 1000)),
