@@ -16,18 +16,13 @@ import { startBalancer } from '../support/servers/balancer.ts'
 import { startWire } from '../support/servers/cut.ts'
 import { freePort } from '../support/servers/free-port.ts'
 import { startInstance, type Instance } from '../support/servers/instance.ts'
-import { startObjectStore } from '../support/servers/object-store.ts'
-import { startPostgres } from '../support/servers/postgres.ts'
+import { startSharedServers } from '../support/servers/shared.ts'
 
 /** Milliseconds for which S3 is away; 20,000 where one has the time. */
 const OUTAGE = Number(process.env['TEST_OUTAGE'] ?? 4_000)
 const PACKAGES = Number(process.env['TEST_PACKAGES'] ?? 16)
 
-const postgres = await startPostgres()
-const s3 = postgres && (await startObjectStore())
-const skip = s3
-  ? false
-  : `no ${postgres ? 'Ceph RADOS gateway (radosgw, ceph-mon, ceph-osd)' : 'PostgreSQL (postgresql)'} is installed`
+const { postgres, s3, skip } = await startSharedServers()
 const sigstore = await localSigstore()
 const registry = await startRegistry({ sigstore })
 const wire = await startWire(s3?.port ?? 1)
@@ -156,7 +151,7 @@ t.test('three instances', { skip, timeout: 300_000 }, async t => {
           if (!locked) await (await fetch(`${url}${name}`)).arrayBuffer()
           const answer = await fetch(`${url}${name}/-/${name}-1.0.0.tgz`)
           const bytes = Buffer.from(await answer.arrayBuffer())
-          if (answer.status !== 200) wrong.push(`${name}: ${answer.status} ${bytes}`)
+          if (answer.status !== 200) wrong.push(`${name}: ${answer.status} ${bytes.toString()}`)
           else if (!wanted.get(name)?.equals(bytes)) wrong.push(`${name}: other bytes`)
         }
       }

@@ -17,15 +17,11 @@ import { noise, startRegistry } from '../support/registry.ts'
 import { startWire } from '../support/servers/cut.ts'
 import { freePort } from '../support/servers/free-port.ts'
 import { startInstance, type Instance } from '../support/servers/instance.ts'
-import { startObjectStore } from '../support/servers/object-store.ts'
 import { startPostgres } from '../support/servers/postgres.ts'
+import { startSharedServers } from '../support/servers/shared.ts'
 import { startS3Faults, type S3Fault } from '../support/servers/s3-faults.ts'
 
-const postgres = await startPostgres()
-const s3 = postgres && (await startObjectStore())
-const skip = s3
-  ? false
-  : `no ${postgres ? 'Ceph RADOS gateway (radosgw, ceph-mon, ceph-osd)' : 'PostgreSQL (postgresql)'} is installed`
+const { postgres, s3, skip } = await startSharedServers()
 const sigstore = await localSigstore()
 const registry = await startRegistry({ sigstore })
 const wire = await startWire(postgres?.port ?? 1)
@@ -137,6 +133,7 @@ t.test('two instances', { skip, timeout: 400_000 }, async t => {
       storage: [`outage: ${OUTAGE}ms`],
       postgresSettings: `timeout: ${TIMEOUT}ms`,
       s3Settings: `timeout: ${TIMEOUT}ms`,
+      settings: ['auditLog: { repeats: 0s }'],
     })
     t.teardown(() => instance.child.kill('SIGKILL'))
     return instance

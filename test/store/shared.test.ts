@@ -14,11 +14,9 @@ import { objectKey } from '../../lib/store/shared/shared-blobs.ts'
 import type { StoreEvent } from '../../lib/store/store-event.ts'
 import { MiB, auditEntry, codeOf, eventually, keepBytes, listAll } from '../contract/tools.ts'
 import { storeContract } from '../contract/store-contract.ts'
-import { startObjectStore } from '../support/servers/object-store.ts'
-import { startPostgres } from '../support/servers/postgres.ts'
+import { startSharedServers } from '../support/servers/shared.ts'
 
-const postgres = await startPostgres(['fsync=off'])
-const s3 = postgres && (await startObjectStore())
+const { postgres, s3, skip } = await startSharedServers(['fsync=off'])
 t.teardown(async () => {
   await postgres?.close()
   await s3?.close()
@@ -58,11 +56,6 @@ const optionsOf = (space: string): SharedStoreOptions => ({
   path: join(root, name()),
   onQuery: text => queries.add(text),
 })
-
-const skip =
-  postgres && s3
-    ? false
-    : `no ${postgres ? 'Ceph RADOS gateway (radosgw, ceph-mon, ceph-osd)' : 'PostgreSQL (postgresql)'} is installed`
 
 await t.test('contract', { skip, timeout: 400_000 }, async t =>
   storeContract(t, async ({ space = name(), maxBytes } = {}) => {

@@ -90,7 +90,7 @@ const isReadOnly = (error: unknown): boolean => codeOf(error) === '25006'
 const isRefusal = (error: unknown): boolean =>
   isReadOnly(error) || (codeOf(error).startsWith('53') && !isPostgresDown(error))
 
-const element = (value: unknown): string =>
+const element = (value: string | number | null): string =>
   value === null ? 'NULL' : `"${String(value).replaceAll(/["\\]/g, String.raw`\$&`)}"`
 
 /**
@@ -104,7 +104,8 @@ const arrays = {
     array: {
       to: 1009,
       from: [1007, 1009, 1016, 2951],
-      serialize: (values: readonly unknown[]) => `{${values.map(element).join(',')}}`,
+      serialize: (values: readonly (string | number | null)[]) =>
+        `{${values.map(element).join(',')}}`,
       parse: (text: string) => text,
     },
   },

@@ -251,6 +251,6 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
     },
     remove,
     owed: owed.waiting,
-    stop: owed.stop,
+    stop: () => owed.stop(),
   }
 }

@@ -104,10 +104,16 @@ const openServer = async (
   }
   /** The server and the process of each connection. */
   const signalAll = (signal: NodeJS.Signals) => {
+    if (ended()) return
     const parent = String(server?.pid ?? '')
     const { stdout } = spawnSync('pgrep', ['-P', parent], { encoding: 'utf8' })
-    for (const pid of [parent, ...stdout.split('\n')])
-      if (pid !== '') process.kill(Number(pid), signal)
+    for (const pid of [parent, ...stdout.split('\n')]) {
+      try {
+        if (pid !== '') process.kill(Number(pid), signal)
+      } catch {
+        // it has ended by itself
+      }
+    }
   }
   const query = async (text: string) => {
     const sql = postgres(url, { max: 1, onnotice: () => undefined })
@@ -120,7 +126,7 @@ const openServer = async (
   }
 
   // a test that fails as a whole leaves nothing running
-  process.once('exit', () => server?.kill('SIGKILL'))
+  process.once('exit', () => signalAll('SIGKILL'))
   await start()
   return {
     url,
@@ -174,15 +180,13 @@ export const startPostgres = async (
   if (room !== undefined) {
     mkdirSync(data)
     const owner = `uid=${options.uid},gid=${options.gid},mode=700`
-    const { status } = spawnSync('mount', [
-      ...['-t', 'tmpfs', '-o', `size=${room}m,${owner}`, 'tmpfs', data],
-    ])
+    const { status } = spawnSync(
+      'mount',
+      `-t tmpfs -o size=${room}m,${owner} tmpfs ${data}`.split(' '),
+    )
     if (status !== 0) return undefined
   }
   const log = join(folder, 'log')
-  run(
-    ...(['initdb', '-D', data, '-X', log] as const),
-    ...['-A', 'trust', '-U', 'attestry', '-E', 'UTF8', '-N'],
-  )
+  run('initdb', ...`-D ${data} -X ${log} -A trust -U attestry -E UTF8 -N`.split(' '))
   return openServer(place, settings)
 }
