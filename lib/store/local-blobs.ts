@@ -151,7 +151,7 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
   return {
     stage: async () => {
       assertOpen(lifetime)
-      const blob = await stageBlob(tools.temporary.next(), {
+      const blob = stageBlob(tools.temporary.next(), {
         fs: tools.fs,
         files,
         index,

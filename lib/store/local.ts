@@ -80,7 +80,8 @@ const checkWritable = async (
  *     tmp/                       blobs on their way in or out
  *
  * Killed at any moment, it serves what was acknowledged, whole, and nothing else. A loss of power
- * keeps acknowledged records and audit entries; the newest blobs may be missing, never torn.
+ * keeps acknowledged records and audit entries; the newest blobs may be missing. A small one may be
+ * torn on the disk: its hash tells, and then it is missing, too.
  * Throws ESTORE when the directory cannot be used or was made by a version this one does not know.
  */
 export const openLocalStore = async ({

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { FileHandle } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import type { BlobFiles } from './blob-files.ts'
 import { fingerprint, step } from './blob-files.ts'
@@ -30,21 +31,23 @@ export type StagingTools = {
 }
 
 /**
- * A blob on its way in, in the file `path`. It is hashed as it is written and synced to the disk
- * before it gets its name, so that no name ever belongs to half a file, whatever happens. The name
- * itself is not synced: after a loss of power the newest blobs may be missing, and missing means
- * fetched again.
+ * A blob on its way in. It is hashed as it is written. One that is kept in memory meets the disk
+ * when it is committed: written under the name `path`, then renamed, so that no name ever belongs to
+ * a file that is still being written. It is not synced: after a loss of power it may be missing or
+ * torn, which its hash tells whoever reads it first, and then it is missing. One that memory does not
+ * hold goes to `path` as it comes and is synced before it gets its name. The name itself is not
+ * synced: missing means fetched again.
  */
-export const stageBlob = async (path: string, tools: StagingTools): Promise<StagedBlob> => {
+export const stageBlob = (path: string, tools: StagingTools): StagedBlob => {
   const { fs, files, index, budget } = tools
-  const handle = await fs.open(path, 'wx').catch((error: unknown) => {
-    throw storeError('write a blob', path, error)
-  })
   const hash = createHash('sha512')
+  let handle: FileHandle | undefined
   let state: State = 'open'
   let size = 0
   let hex = ''
   let kept: Buffer[] | undefined = []
+  /** The kept bytes are in the file. */
+  let written = false
   let tail: Promise<void> = Promise.resolve()
   let finishing: Promise<BlobInfo> | undefined
   let committing: Promise<BlobInfo> | undefined
@@ -59,25 +62,34 @@ export const stageBlob = async (path: string, tools: StagingTools): Promise<Stag
     kept = undefined
   }
 
-  const keep = (chunk: Uint8Array): void => {
-    if (kept === undefined) return
-    if (size + chunk.byteLength > tools.keepMax || chunk.byteLength > budget.left) {
-      release()
-      return
-    }
+  /** False when it is too much to be kept. */
+  const keep = (chunk: Uint8Array): boolean => {
+    if (kept === undefined) return false
+    if (size + chunk.byteLength > tools.keepMax || chunk.byteLength > budget.left) return false
     budget.left -= chunk.byteLength
     // The caller may use its chunk again.
     kept.push(Buffer.from(chunk))
+    return true
+  }
+
+  /** The file for what memory does not hold, with all that came so far. */
+  const openFile = async (): Promise<FileHandle> => {
+    if (handle !== undefined) return handle
+    handle = await fs.open(path, 'wx')
+    for (const part of kept ?? []) await writeFully(handle, part)
+    release()
+    return handle
   }
 
   const put = async (chunk: Uint8Array): Promise<void> => {
     expectState('open', 'write to')
-    keep(chunk)
+    const memory = keep(chunk)
     try {
+      const file = memory ? undefined : await openFile()
       for (let from = 0; from < chunk.byteLength; from += step) {
         const part = chunk.subarray(from, from + step)
         hash.update(part)
-        await writeFully(handle, part)
+        if (file) await writeFully(file, part)
       }
     } catch (error) {
       throw storeError('write a blob', path, error)
@@ -89,7 +101,7 @@ export const stageBlob = async (path: string, tools: StagingTools): Promise<Stag
     await tail
     expectState('open', 'finish')
     try {
-      await handle.datasync()
+      await handle?.datasync()
     } catch (error) {
       throw storeError('write a blob', path, error)
     }
@@ -98,6 +110,18 @@ export const stageBlob = async (path: string, tools: StagingTools): Promise<Stag
     hex = hash.digest('hex')
     state = 'finished'
     return { integrity: integrityOf(hex), size }
+  }
+
+  const writeKept = async (bytes: Buffer): Promise<void> => {
+    const file = await fs.open(path, 'wx')
+    try {
+      await writeFully(file, bytes)
+      written = true
+    } finally {
+      await file.close()
+      // another try begins afresh
+      if (!written) await unlinkIfThere(fs, path).catch(() => undefined)
+    }
   }
 
   async function* contents(): AsyncGenerator<Uint8Array> {
@@ -112,7 +136,9 @@ export const stageBlob = async (path: string, tools: StagingTools): Promise<Stag
 
   const placeFile = async (): Promise<BlobInfo> => {
     expectState('finished', 'commit')
+    const bytes = kept && (kept.length === 1 && kept[0] ? kept[0] : Buffer.concat(kept))
     try {
+      if (bytes && !written) await writeKept(bytes)
       await index.put(hex, size)
       await files.place(path, hex).catch(async (error: unknown) => {
         // Without a file the row would count bytes that are not there.
@@ -123,13 +149,15 @@ export const stageBlob = async (path: string, tools: StagingTools): Promise<Stag
       throw storeError('keep a blob', files.pathOf(hex), error)
     }
     state = 'committed'
-    const mark = await fingerprint(handle).then(
-      found => found.mark,
-      () => undefined,
-    )
-    await handle.close().catch(() => undefined)
+    // what is kept is read whole and hashed each time that it comes from the disk
+    const mark =
+      handle &&
+      (await fingerprint(handle).then(
+        found => found.mark,
+        () => undefined,
+      ))
+    await handle?.close().catch(() => undefined)
     const info = { integrity: integrityOf(hex), size }
-    const bytes = kept && Buffer.concat(kept)
     release()
     tools.committed(info, hex, { bytes, mark })
     tools.ended(staged)
@@ -144,7 +172,8 @@ export const stageBlob = async (path: string, tools: StagingTools): Promise<Stag
     await Promise.allSettled([tail, finishing])
     release()
     tools.ended(staged)
-    await handle.close()
+    if (handle === undefined && !written) return
+    await handle?.close()
     await unlinkIfThere(fs, path).catch((error: unknown) => {
       throw storeError('remove a staged blob', path, error)
     })

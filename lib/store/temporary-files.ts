@@ -20,7 +20,8 @@ export type TemporaryFiles = {
  */
 export const temporaryFiles = (fs: FileSystem, directory: string): TemporaryFiles => {
   const here = pidNamespace()
-  const mine = `${here}-${process.pid}`
+  const mine = `${here}-${process.pid}-${randomBytes(8).toString('hex')}`
+  let given = 0
 
   const isLeftover = async (name: string): Promise<boolean> => {
     const [, where, pid] = /^(\d*)-(\d+)-[0-9a-f]+$/.exec(name) ?? []
@@ -30,7 +31,7 @@ export const temporaryFiles = (fs: FileSystem, directory: string): TemporaryFile
   }
 
   return {
-    next: () => join(directory, `${mine}-${randomBytes(8).toString('hex')}`),
+    next: () => join(directory, `${mine}${(++given).toString(16)}`),
     clear: async () => {
       let removed = 0
       for (const name of await fs.readdir(directory)) {

@@ -77,20 +77,25 @@ const errorOf = async (work: () => Promise<unknown>): Promise<AttestryError> => 
 }
 
 t.test('a blob that cannot be written', async t => {
-  for (const [call, code] of [
-    ['open', 'EMFILE'],
-    ['write', 'ENOSPC'],
-    ['datasync', 'EIO'],
-    ['rename', 'EACCES'],
-    ['mkdir', 'EROFS'],
+  for (const [call, code, memoryBlobMax] of [
+    ['open', 'EMFILE', 0],
+    ['write', 'ENOSPC', 0],
+    ['datasync', 'EIO', 0],
+    ['rename', 'EACCES', 0],
+    ['mkdir', 'EROFS', 0],
+    // what memory holds is written when it is committed
+    ['open', 'EMFILE', 4000],
+    ['write', 'ENOSPC', 4000],
+    ['rename', 'EACCES', 4000],
+    ['mkdir', 'EROFS', 4000],
   ] as const) {
     await t.test(
-      `${call} fails with ${code}: ESTORE, nothing left, and the next one works`,
+      `${call} fails with ${code}${memoryBlobMax > 0 ? ' at a commit' : ''}: ESTORE, nothing left, and the next one works`,
       async t => {
         const path = space()
         let broken = false
         const fs = faultyFileSystem(name => (broken && name === call ? code : undefined))
-        const store = await openLocalStore({ path, fs })
+        const store = await openLocalStore({ path, fs, memoryBlobMax })
         t.teardown(() => store.close())
         const bytes = randomBytes(2000)
         broken = true
@@ -118,20 +123,26 @@ t.test('a blob that cannot be written', async t => {
     )
   }
 
-  await t.test('a commit may be tried again', async t => {
-    let broken = true
-    const fs = faultyFileSystem((call, to) =>
-      broken && call === 'rename' && to.includes('sha512') ? 'ENOSPC' : undefined,
-    )
-    const store = await openLocalStore({ path: space(), fs })
-    t.teardown(() => store.close())
-    const staged = await stageBytes(store.blobs, randomBytes(100))
-    const { integrity } = await staged.finish()
-    t.equal(await codeOf(() => staged.commit()), 'ESTORE')
-    broken = false
-    await staged.commit()
-    t.ok(await store.blobs.get(integrity))
-  })
+  for (const failing of ['rename', 'write'])
+    await t.test(`a commit whose ${failing} failed may be tried again`, async t => {
+      const path = space()
+      let broken = false
+      const fs = faultyFileSystem((call, to) =>
+        broken && call === failing && (call === 'write' || to.includes('sha512'))
+          ? 'ENOSPC'
+          : undefined,
+      )
+      const store = await openLocalStore({ path, fs })
+      t.teardown(() => store.close())
+      const staged = await stageBytes(store.blobs, randomBytes(100))
+      const { integrity } = await staged.finish()
+      broken = true
+      t.equal(await codeOf(() => staged.commit()), 'ESTORE')
+      broken = false
+      await staged.commit()
+      t.ok(await store.blobs.get(integrity))
+      t.same(readdirSync(join(path, 'tmp')), [])
+    })
 })
 
 t.test('a commit in one process wins over a removal in another that began before', async t => {

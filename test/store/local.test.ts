@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import {
   mkdirSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   truncateSync,
@@ -68,24 +69,37 @@ const rawDatabase = (t: Test, path: string): DatabaseSync => {
 const sizes = [3000, 2 * MiB]
 
 t.test('blobs on the disk', async t => {
-  t.test('their place, and nothing in tmp but what is staged', async t => {
+  for (const memoryBlobMax of [0, 4000])
+    t.test(`their place, in memory up to ${memoryBlobMax} bytes until then`, async t => {
+      const path = space()
+      const { blobs } = await openAt(t, path, { memoryBlobMax })
+      const bytes = randomBytes(1000)
+      const staged = await stageBytes(blobs, bytes)
+      t.equal(readdirSync(join(path, 'tmp')).length, memoryBlobMax === 0 ? 1 : 0)
+      t.notOk(exists(fileOf(path, integrityOf(bytes))))
+      await staged.finish()
+      await staged.commit()
+      t.equal(readdirSync(join(path, 'tmp')).length, 0)
+      t.ok(readFileSync(fileOf(path, integrityOf(bytes))).equals(bytes))
+      const aborted = await stageBytes(blobs, bytes)
+      await aborted.abort()
+      t.equal(readdirSync(join(path, 'tmp')).length, 0)
+      await blobs.delete(integrityOf(bytes))
+      t.notOk(exists(fileOf(path, integrityOf(bytes))))
+      t.equal(readdirSync(join(path, 'tmp')).length, 0)
+      t.equal(statSync(path).mode & 0o077, 0, 'private')
+    })
+
+  t.test('one that grows out of memory while it comes is whole', async t => {
     const path = space()
-    const { blobs } = await openAt(t, path)
-    const bytes = randomBytes(1000)
-    const staged = await stageBytes(blobs, bytes)
+    const { blobs } = await openAt(t, path, { memoryBlobMax: 4000 })
+    const bytes = randomBytes(10_000)
+    const staged = await stageBytes(blobs, bytes, 1500)
     t.equal(readdirSync(join(path, 'tmp')).length, 1)
-    t.notOk(exists(fileOf(path, integrityOf(bytes))))
     await staged.finish()
     await staged.commit()
-    t.equal(readdirSync(join(path, 'tmp')).length, 0)
-    t.ok(exists(fileOf(path, integrityOf(bytes))))
-    const aborted = await stageBytes(blobs, bytes)
-    await aborted.abort()
-    t.equal(readdirSync(join(path, 'tmp')).length, 0)
-    await blobs.delete(integrityOf(bytes))
-    t.notOk(exists(fileOf(path, integrityOf(bytes))))
-    t.equal(readdirSync(join(path, 'tmp')).length, 0)
-    t.equal(statSync(path).mode & 0o077, 0, 'private')
+    t.ok(readFileSync(fileOf(path, integrityOf(bytes))).equals(bytes))
+    t.same(readdirSync(join(path, 'tmp')), [])
   })
 
   for (const size of sizes) {
@@ -366,7 +380,7 @@ t.test('leftovers of the dead go, those of the living stay', async t => {
   const path = space()
   await openLocalStore({ path }).then(store => store.close())
   const tmp = join(path, 'tmp')
-  const here = (await openAt(t, path)).store
+  const here = (await openAt(t, path, { memoryBlobMax: 0 })).store
   await stageBytes(here.blobs, randomBytes(10))
   const [mine = ''] = readdirSync(tmp)
   const [namespace] = mine.split('-')
