@@ -42,11 +42,11 @@ export interface Examiner {
   vouches(request: VouchRequest): Promise<readonly Fact<Vouch>[]>
   /**
    * Compares the package.json inside a tarball with the version's manifest as the packument gave
-   * it. Reads the stream to its end, or destroys it. Never rejects: a tarball that cannot be read
+   * it. Reads a stream to its end, or destroys it. Never rejects: a tarball that cannot be read
    * is `invalid`, a worker that could not answer is `unavailable`.
    */
   inspect(
-    tarball: Readable,
+    tarball: Readable | Uint8Array,
     claimed: Readonly<Record<string, unknown>>,
   ): Promise<Fact<ManifestAgreement>>
   close(): Promise<void>

@@ -185,21 +185,22 @@ export const manifestDifferences = (
 
 /** Reads a tarball and compares. Never rejects; runs where waiting on decompression does no harm. */
 export const inspectTarball = async (
-  tarball: Readable | AsyncIterable<Uint8Array>,
+  tarball: Readable | AsyncIterable<Uint8Array> | Uint8Array,
   claimed: Manifest,
   limits: TarballLimits = tarballLimits,
 ): Promise<Fact<ManifestAgreement>> => {
   let broken: unknown
-  const watched = async function* () {
+  const watched = async function* (pieces: AsyncIterable<Uint8Array>) {
     try {
-      yield* tarball
+      yield* pieces
     } catch (error) {
       broken = error
       throw error
     }
   }
   try {
-    const [first, ...more] = manifestDifferences(await readTarball(watched(), limits), claimed)
+    const source = tarball instanceof Uint8Array ? tarball : watched(tarball)
+    const [first, ...more] = manifestDifferences(await readTarball(source, limits), claimed)
     if (first !== undefined)
       refuse(
         'MANIFEST_MISMATCH',

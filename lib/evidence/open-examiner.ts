@@ -82,6 +82,16 @@ export const openExaminer = async (options: ExaminerOptions): Promise<Examiner> 
     }
   }
 
+  const inspect: (...asked: Parameters<Examiner['inspect']>) => Promise<unknown> = (
+    tarball,
+    claimed,
+  ) => {
+    if (!(tarball instanceof Uint8Array)) return pool.stream('inspect', claimed, tarball)
+    // a copy: the caller goes on with its own
+    const bytes = new Uint8Array(tarball)
+    return pool.call('inspect', { claimed, bytes }, [bytes.buffer])
+  }
+
   return {
     trust: trust.digest,
     examine,
@@ -95,9 +105,7 @@ export const openExaminer = async (options: ExaminerOptions): Promise<Examiner> 
     },
     inspect: async (tarball, claimed) => {
       try {
-        return (await pool.stream('inspect', claimed, tarball)) as Awaited<
-          ReturnType<Examiner['inspect']>
-        >
+        return (await inspect(tarball, claimed)) as Awaited<ReturnType<Examiner['inspect']>>
       } catch (error) {
         return unavailable(error)
       }

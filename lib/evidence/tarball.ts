@@ -3,7 +3,7 @@
  * unpack: every entry loses its first folder, whatever that is called (pacote: tar's strip 1).
  */
 import { pipeline, type Readable } from 'node:stream'
-import { createGunzip } from 'node:zlib'
+import { createGunzip, gunzipSync } from 'node:zlib'
 import { Parser, type ReadEntry } from 'tar'
 import { quote, refuse } from './finding.ts'
 import type { TarballLimits } from './tarball-limits.ts'
@@ -114,9 +114,28 @@ async function* unpacked(
   }
 }
 
+/** Bytes up to which what is here whole is unpacked at once, which costs half. */
+const AT_ONCE = 4 * 1024 ** 2
+
+async function* onePiece<T>(piece: T): AsyncGenerator<T> {
+  yield piece
+}
+
+/** As `unpacked` of the same bytes. */
+const unpackedWhole = (tarball: Uint8Array, limit: number): AsyncIterable<Buffer> => {
+  if (!isGzip(tarball)) return unpacked(onePiece(tarball), limit)
+  const most = Math.min(limit, AT_ONCE)
+  try {
+    return onePiece(gunzipSync(tarball, { maxOutputLength: most }))
+  } catch {
+    // too large for that, or broken: the stream tells which
+    return unpacked(onePiece(tarball), limit)
+  }
+}
+
 /** Reads a tarball to its end. Throws a finding, or what zlib and tar throw. */
 export const readTarball = async (
-  tarball: Readable | AsyncIterable<Uint8Array>,
+  tarball: Readable | AsyncIterable<Uint8Array> | Uint8Array,
   limits: TarballLimits,
 ): Promise<PackageJson> => {
   const collect = collector(limits)
@@ -134,7 +153,11 @@ export const readTarball = async (
   })
   ended.catch(() => {})
   let first = true
-  for await (const chunk of unpacked(tarball, limits.unpacked)) {
+  const chunks =
+    tarball instanceof Uint8Array
+      ? unpackedWhole(tarball, limits.unpacked)
+      : unpacked(tarball, limits.unpacked)
+  for await (const chunk of chunks) {
     if (first && isGzip(chunk)) bad('The tarball is compressed twice.')
     first = false
     if (!parser.write(chunk))

@@ -15,6 +15,11 @@ export type WorkerData = {
   readonly limits: TarballLimits
 }
 
+type InspectRequest = {
+  readonly claimed: Readonly<Record<string, unknown>>
+  readonly bytes: Uint8Array
+}
+
 if (parentPort === null) throw new Error('worker.ts runs as a worker thread only')
 
 const { trust, registries, limits } = workerData as WorkerData
@@ -24,6 +29,7 @@ serve(parentPort, {
   calls: {
     examine: (request: ExamineRequest) => examineWith(verification, request),
     vouches: (request: VouchRequest) => verifyVouches(verification, request),
+    inspect: ({ claimed, bytes }: InspectRequest) => inspectTarball(bytes, claimed, limits),
   },
   streams: {
     inspect: (claimed: Readonly<Record<string, unknown>>, tarball) =>

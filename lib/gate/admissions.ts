@@ -93,7 +93,9 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     const bytes = bytesFact(claims, download, upstreamFor(index.name))
     if (bytes.state !== 'verified') return { ...evidence, bytes }
     const claimed = await packages.manifest(index, claims.version)
-    const manifest = await examinerFor(index.upstream).inspect(download.staged.read(), claimed)
+    const { staged } = download
+    const tarball = staged.held?.() ?? staged.read()
+    const manifest = await examinerFor(index.upstream).inspect(tarball, claimed)
     return { ...evidence, bytes, manifest }
   }
 

@@ -112,6 +112,12 @@ export const stageBlob = (path: string, tools: StagingTools): StagedBlob => {
     return { integrity: integrityOf(hex), size }
   }
 
+  /** What is kept, in one piece. */
+  const whole = (): Buffer | undefined => {
+    if (kept !== undefined && kept.length !== 1) kept = [Buffer.concat(kept)]
+    return kept?.[0]
+  }
+
   const writeKept = async (bytes: Buffer): Promise<void> => {
     const file = await fs.open(path, 'wx')
     try {
@@ -136,7 +142,7 @@ export const stageBlob = (path: string, tools: StagingTools): StagedBlob => {
 
   const placeFile = async (): Promise<BlobInfo> => {
     expectState('finished', 'commit')
-    const bytes = kept && (kept.length === 1 && kept[0] ? kept[0] : Buffer.concat(kept))
+    const bytes = whole()
     try {
       if (bytes && !written) await writeKept(bytes)
       await index.put(hex, size)
@@ -185,6 +191,10 @@ export const stageBlob = (path: string, tools: StagingTools): StagedBlob => {
     read: () => {
       expectState('finished', 'read')
       return Readable.from(contents(), { objectMode: false })
+    },
+    held: () => {
+      expectState('finished', 'read')
+      return whole()
     },
     commit: () =>
       (committing ??= placeFile().catch((error: unknown) => {

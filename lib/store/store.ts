@@ -15,6 +15,8 @@ export interface StagedBlob {
   finish(): Promise<BlobInfo>
   /** After `finish`, and only while staged: the bytes, for looking inside before admitting them. */
   read(): Readable
+  /** The same, where memory holds them; not to be written to. */
+  held?(): Uint8Array | undefined
   /** Makes the bytes readable under their integrity, at once and whole (rename). Idempotent. */
   commit(): Promise<BlobInfo>
   abort(): Promise<void>

@@ -39,15 +39,18 @@ const top = (body: object | string = manifest, path = 'package/package.json'): E
   body: typeof body === 'string' ? body : JSON.stringify(body),
 })
 
+/** As a stream, and all at once, which must come to the same. */
 const inspect = async (
   bytes: Buffer | readonly Buffer[],
   claimed: Readonly<Record<string, unknown>> = packument,
-  limits: Partial<TarballLimits> = {},
-) =>
-  inspectTarball(Readable.from(Buffer.isBuffer(bytes) ? [bytes] : bytes), claimed, {
-    ...tarballLimits,
-    ...limits,
-  })
+  over: Partial<TarballLimits> = {},
+) => {
+  const limits = { ...tarballLimits, ...over }
+  const pieces = Buffer.isBuffer(bytes) ? [bytes] : bytes
+  const fact = await inspectTarball(Readable.from(pieces), claimed, limits)
+  t.strictSame(await inspectTarball(Buffer.concat(pieces), claimed, limits), fact)
+  return fact
+}
 const judge = async (...args: Parameters<typeof inspect>) => outcome(await inspect(...args))
 
 t.test('a tarball that agrees', async t => {
