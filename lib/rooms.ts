@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { RegistrySigner } from './attest/registry-signer.ts'
 import { keyReader } from './config/key-file.ts'
 import type { Settings, UpstreamSettings } from './config/settings.ts'
 import { readTextFile } from './config/text-file.ts'
@@ -22,6 +21,7 @@ import {
   type TrustObserver,
   type TrustRoom,
 } from './trust/open-trust.ts'
+import type { LiveSigner } from './signers.ts'
 import { npmRegistry } from './upstream/default-registry.ts'
 import { offlineUpstream } from './upstream/offline.ts'
 import { openUpstream } from './upstream/open-upstream.ts'
@@ -201,7 +201,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     const signs = settings.summaries || settings.upstreams.some(({ signing }) => signing)
     const signing = signs ? await import('./signers.ts') : undefined
     const summaries = await signing?.summarySignerOf(settings, now)
-    const signers = new Map<string, RegistrySigner>()
+    const signers = new Map<string, LiveSigner>()
     const gates: Gate[] = []
     const trust = await openTrustRoom(settings, settings.upstreams, {
       offline,
@@ -209,6 +209,8 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
       now,
       adopt: async ({ upstream, material }) => {
         await examiners.get(upstream)?.replace(material)
+        // what verifies knows a new key before it signs
+        await signers.get(upstream)?.reread()
         for (const gate of gates) gate.distrust()
         await store.changes
           .publish({ topic: 'trust', key: material.digest })
@@ -226,7 +228,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
       upstreams.set(name, opened(asked))
       examiners.set(name, opened(await examinerFor(settings, upstream, trust)))
       const onError = (what: string, error: unknown) => observer.onError?.(what, error)
-      const signer = await signing?.registrySignerOf(upstream, now(), onError)
+      const signer = await signing?.registrySignerOf(upstream, now, onError)
       if (signer) signers.set(name, signer)
     }
     return {

@@ -10,20 +10,40 @@ import type { SummaryTerms } from './gate/summaries.ts'
 import { readKeyFolder } from './trust/key-folder.ts'
 import { version } from './version.ts'
 
+export type LiveSigner = RegistrySigner & {
+  /** Signs by what the folder holds now; where that cannot be used, as before, and it is told. */
+  readonly reread: () => Promise<void>
+}
+
 /** Throws ETRUST or ESIGNING. That nothing can be signed now is no reason not to serve: it is told. */
 export const registrySignerOf = async (
   { name, signing }: UpstreamSettings,
-  now: Date,
+  now: () => Date,
   onError: (what: string, error: unknown) => void,
-): Promise<RegistrySigner | undefined> => {
+): Promise<LiveSigner | undefined> => {
   if (!signing) return undefined
   const passphrase = signing.passphrase?.reveal()
   const folder = { folder: signing.keys, ...(passphrase !== undefined && { passphrase }) }
-  const signer = openRegistrySigner({ from: signing.keys, ...(await readKeyFolder(folder)) })
-  const problem = signer.problem(now)
-  if (problem !== undefined)
-    onError(`signing for ${name}`, new AttestryError('ESIGNING', problem))
-  return signer
+  const tell = (error: unknown) => onError(`signing for ${name}`, error)
+  const open = async () => {
+    const signer = openRegistrySigner({ from: signing.keys, ...(await readKeyFolder(folder)) })
+    const problem = signer.problem(now())
+    if (problem !== undefined) tell(new AttestryError('ESIGNING', problem))
+    return signer
+  }
+  let current = await open()
+  return {
+    keys: () => current.keys(),
+    problem: at => current.problem(at),
+    sign: (text, at) => current.sign(text, at),
+    reread: async () => {
+      try {
+        current = await open()
+      } catch (error) {
+        tell(error)
+      }
+    },
+  }
 }
 
 const tokenFrom = (file: string) => async (): Promise<string> => {

@@ -6,7 +6,7 @@ import type { RegistryKey } from '../types.ts'
 
 export type RegistrySigner = {
   /** Public halves, past and future ones too. */
-  readonly keys: readonly RegistryKey[]
+  readonly keys: () => readonly RegistryKey[]
   /** Why nothing can be signed now; undefined when it can. */
   readonly problem: (now: Date) => string | undefined
   /** Over UTF-8 text, ECDSA with SHA-256, as npm's registry signs. Throws ESIGNING when there is a problem. */
@@ -39,7 +39,7 @@ export const openRegistrySigner = (options: RegistrySignerOptions): RegistrySign
   }
 
   return {
-    keys,
+    keys: () => keys,
     problem: now => {
       const found = turn(now)
       return typeof found === 'string' ? found : undefined

@@ -21,7 +21,7 @@ export type DocumentsOptions = {
   /** Milliseconds for which "there is none" is remembered. */
   readonly negativeTtl: number
   /** Our own, served beside the upstream's. */
-  readonly ownKeys?: readonly RegistryKey[]
+  readonly ownKeys?: () => readonly RegistryKey[]
 }
 
 /** Milliseconds after which keys are asked for again; they change once in years. */
@@ -54,7 +54,7 @@ const parsed = (body: Buffer): Manifest => {
 }
 
 export const openDocuments = (options: DocumentsOptions) => {
-  const { store, upstreamFor, now, negativeTtl, ownKeys = [] } = options
+  const { store, upstreamFor, now, negativeTtl, ownKeys = () => [] } = options
   const missing = new LRUCache<string, true>({ max: 100_000, ttl: Math.max(1, negativeTtl) })
   const flight = openFlights<DocumentAnswer>()
 
@@ -127,6 +127,6 @@ export const openDocuments = (options: DocumentsOptions) => {
     reset: (): void => missing.clear(),
 
     /** The keys of the upstream that serves names nobody reserved, and our own. */
-    keys: async (): Promise<DocumentAnswer> => withKeys(await upstreamKeys(), ownKeys),
+    keys: async (): Promise<DocumentAnswer> => withKeys(await upstreamKeys(), ownKeys()),
   }
 }

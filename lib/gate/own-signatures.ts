@@ -27,7 +27,7 @@ export type OwnSignaturesOptions = {
 export type OwnSignatures = {
   /** Those we sign for with our signatures in their packuments, the others as they are. */
   readonly upstreams: ReadonlyMap<string, Upstream>
-  readonly keys: readonly RegistryKey[]
+  readonly keys: () => readonly RegistryKey[]
   readonly publishing: (look: PublishingOptions['look']) => Publishing
   readonly signVersion: (
     options: Omit<SignVersionOptions, 'signatures' | 'store'>,
@@ -56,7 +56,7 @@ export const openOwnSignatures = (options: OwnSignaturesOptions): OwnSignatures 
     )
   return {
     upstreams,
-    keys: [...signers.values()].flatMap(({ keys }) => keys),
+    keys: () => [...signers.values()].flatMap(({ keys }) => keys()),
     publishing: look => openPublishing({ signatures, look, onUnsigned }),
     signVersion: rest => openSignVersion({ ...rest, store, signatures }),
   }

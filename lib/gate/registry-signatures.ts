@@ -99,7 +99,7 @@ export const openRegistrySignatures = (options: RegistrySignaturesOptions) => {
     const before = await known(upstream, id)
     if (before && before.integrity !== integrity) throw other(id, before, integrity)
     // a key that was taken out of the list signs nothing any more; the next one signs in its place
-    if (before && signer.keys.some(({ keyId }) => keyId === before.keyid))
+    if (before && signer.keys().some(({ keyId }) => keyId === before.keyid))
       return { signature: before, fresh: false }
     const at = now()
     const signature: SignatureRecord = {

@@ -20,7 +20,7 @@ export type Form = 'full' | 'abbreviated'
 
 export type Representation = {
   readonly form: Form
-  /** Strong validator over the form and the bytes, which hold the public URL and the policy's effect. */
+  /** Weak validator over the form and the bytes, which hold the public URL and the policy's effect. */
   readonly etag: string
   /** The document, gzipped. */
   readonly gzip: Buffer
@@ -296,7 +296,8 @@ export const buildRepresentation = async (
   const { digest, size, gzip } = await sink.end()
   return {
     form,
-    etag: `"${form === 'full' ? 'f' : 'a'}-${digest}"`,
+    // weak: the same document is sent with and without compression (RFC 9110 8.8.3.3)
+    etag: `W/"${form === 'full' ? 'f' : 'a'}-${digest}"`,
     gzip,
     size,
     distTags,

@@ -80,9 +80,9 @@ t.test('an honest package', async t => {
   t.test('validators, HEAD and plain encoding', async t => {
     const first = await get('/@acme%2fhonest')
     const etag = first.headers.get('etag') ?? ''
-    const again = await get('/@acme%2fhonest', {
-      headers: { 'if-none-match': `"x", W/${etag}` },
-    })
+    t.match(etag, /^W\/"f-/)
+    const held = { 'if-none-match': `"x", ${etag.replace('W/', '')}` }
+    const again = await get('/@acme%2fhonest', { headers: held })
     t.equal(again.status, 304)
     t.equal((await bytesOf(again)).length, 0)
     const head = await get('/@acme%2fhonest', { method: 'HEAD' })

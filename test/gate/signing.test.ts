@@ -66,6 +66,11 @@ const open = async (t: Test, options: Partial<ProxyOptions> = {}) => {
     await proxy.close()
     proxy = await start()
   }
+  /** As the follower does, which looks every ten seconds: what has changed, and stayed so. */
+  const look = async () => {
+    await proxy.trust.look()
+    await proxy.trust.look()
+  }
   const get = async (path: string, accept = 'application/json') => {
     const answer = await fetch(new URL(path, proxy.url), { headers: { accept } })
     const text = await answer.text()
@@ -123,6 +128,7 @@ const open = async (t: Test, options: Partial<ProxyOptions> = {}) => {
     tarball,
     sign,
     restart,
+    look,
   }
 }
 
@@ -294,7 +300,8 @@ t.test('attestry sign', async t => {
 })
 
 t.test('keys in their turns', async t => {
-  const { acme, cli, keys, put, dist, holds, tarball, get, sign, restart, told } = await open(t)
+  const { acme, cli, keys, put, dist, holds, tarball, get, sign, restart, look, told } =
+    await open(t)
   const listed = async () =>
     (await cli('keys', 'list', '--folder', keys, '--json')).json()['keys'] as Json[]
   await put('@acme/a', publishDocument('@acme/a', '1.0.0'))
@@ -304,7 +311,7 @@ t.test('keys in their turns', async t => {
 
   t.test('the next one signs, and what the one before signed holds', async t => {
     t.equal((await cli('keys', 'rotate', '--folder', keys)).code, 0)
-    await restart()
+    await look()
     await put('@acme/a', publishDocument('@acme/a', '2.0.0'))
     const [before, after] = await listed()
     t.match([before, after], [{ state: 'verifies', validUntil: /Z$/ }, { state: 'signs' }])
@@ -334,7 +341,7 @@ t.test('keys in their turns', async t => {
       const list = join(keys, 'keys.json')
       const document = JSON.parse(await readFile(list, 'utf8')) as { keys: object[] }
       await writeFile(list, JSON.stringify({ keys: document.keys.slice(1) }))
-      await restart()
+      await look()
       t.equal(await tarball('@acme/a', '1.0.0'), 403)
       t.match((await get('-/attestry/why/@acme/a@1.0.0')).json(), {
         reasons: [{ code: 'INVALID_SIGNATURE', npmCode: 'EMISSINGSIGNATUREKEY' }],
