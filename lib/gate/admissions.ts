@@ -66,7 +66,14 @@ type Decided = {
 export const openAdmissions = (options: AdmissionsOptions) => {
   const { store, packages, book, judges, examinerFor, epochs, upstreamFor, now } = options
   const { hot } = options.memory
-  const hotKey = (id: PackageId) => `${options.key} ${idOf(id)}`
+  const keys = new WeakMap<PackageId, string>()
+  const hotKey = (id: PackageId): string => {
+    const known = keys.get(id)
+    if (known !== undefined) return known
+    const key = `${options.key} ${idOf(id)}`
+    keys.set(id, key)
+    return key
+  }
   const flight = openFlights<Admitted>()
   const pins = openPins(store)
 

@@ -207,10 +207,12 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
         const admission = admissions.remembered(id)
         const blob = admission?.blob
         if (!blob) return undefined
-        const bytes = known(blob.integrity) ? undefined : store.blobs.peek?.(blob.integrity)
-        if (!bytes && !known(blob.integrity)) return undefined
+        const { integrity } = blob
+        const same = known(integrity)
+        const bytes = same ? undefined : store.blobs.peek?.(integrity)
+        if (!same && bytes === undefined) return undefined
         void record(id, admission, client)
-        return { integrity: blob.integrity, ...(bytes && { bytes }) }
+        return bytes ? { integrity, bytes } : { integrity }
       },
     },
     packument: async (name, form, hinting) => {

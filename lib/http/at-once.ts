@@ -7,10 +7,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { Access } from '../access/access.ts'
-import type { Gate, Ready } from '../gate/gate.ts'
+import type { Client, Gate, Ready } from '../gate/gate.ts'
 import type { Representation } from '../gate/representation.ts'
 import type { ServedPackument } from '../gate/views.ts'
-import type { PackageId } from '../types.ts'
+import type { Integrity, PackageId } from '../types.ts'
 import { instanceHeader, viaHeader } from '../upstream/loop.ts'
 import type { AppObserver } from './app.ts'
 import { openProxies, readClient } from './client.ts'
@@ -37,9 +37,12 @@ export type AtOnce = (
   requestId?: string,
 ) => boolean
 
+type Headers = readonly string[]
+/** What was last said of a tarball: as long as the bytes are the same it is said again. */
+type Said = { readonly integrity: Integrity; readonly unmodified: Headers; whole?: Headers }
 type Target = { readonly ready: Ready } & (
   | { readonly kind: 'packument'; readonly name: string }
-  | { readonly kind: 'tarball'; readonly id: PackageId }
+  | { readonly kind: 'tarball'; readonly id: PackageId; said?: Said }
 )
 
 /** Characters of addresses that are remembered. */
@@ -47,8 +50,9 @@ const LONGEST = 300
 /** With any of these a request is for the long way. */
 const needsMore = ['authorization', 'range', viaHeader] as const
 
-type Headers = readonly string[]
 type Prepared = { readonly unmodified: Headers } & Readonly<Record<Encoding, Headers>>
+
+const never = () => false
 
 export const openAtOnce = (options: AtOnceOptions): AtOnce => {
   const { gate, access, instance, observer = {} } = options
@@ -120,28 +124,39 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
     return true
   }
 
+  const vary: Headers = access ? ['vary', 'authorization'] : []
+  const saidOf = (integrity: Integrity): Said => ({
+    integrity,
+    unmodified: [...common, ...vary, 'etag', `"${integrity}"`],
+  })
+
   const tarball = (
-    request: IncomingMessage,
+    { headers }: IncomingMessage,
     response: ServerResponse,
-    ready: Ready,
-    id: PackageId,
+    target: Target & { readonly kind: 'tarball' },
+    client: Client,
   ): boolean => {
-    const held = request.headers['if-none-match']
+    const held = headers['if-none-match']
     const known = (integrity: string) => matchesEtag(held, `"${integrity}"`)
-    const found = ready.tarball(id, readClient(request, proxies), known)
+    const found = target.ready.tarball(target.id, client, held === undefined ? never : known)
     if (!found) return false
     const { integrity, bytes } = found
-    const vary = access ? ['vary', 'authorization'] : []
+    if (target.said?.integrity !== integrity) target.said = saidOf(integrity)
+    const { said } = target
     if (bytes === undefined) {
-      response.writeHead(304, [...common, ...vary, 'etag', `"${integrity}"`]).end()
+      response.writeHead(304, said.unmodified as string[]).end()
       return true
     }
-    const said = tarballHeaders(integrity, bytes.length).flat()
-    response.writeHead(200, [...common, ...vary, ...said]).end(bytes)
+    said.whole ??= [...common, ...vary, ...tarballHeaders(integrity, bytes.length).flat()]
+    response.writeHead(200, said.whole as string[]).end(bytes)
     return true
   }
 
-  const answer = (request: IncomingMessage, response: ServerResponse): Target | undefined => {
+  const answer = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    client: Client,
+  ): Target | undefined => {
     const { url = '/', headers } = request
     if (needsMore.some(name => headers[name] !== undefined)) return undefined
     const target = targetOf(url)
@@ -150,7 +165,7 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
     const done =
       target.kind === 'packument'
         ? packument(request, response, ready, target.name)
-        : tarball(request, response, ready, target.id)
+        : tarball(request, response, target, client)
     return done ? target : undefined
   }
 
@@ -159,14 +174,15 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
     if (request.method !== 'GET' || access?.mode === 'tokens') return false
     const started = performance.now()
     try {
-      const target = answer(request, response)
+      const client = readClient(request, proxies)
+      const target = answer(request, response, client)
       if (!target) return false
       observer.onRequest?.({
         method: 'GET',
         route: target.kind,
         status: response.statusCode,
         duration: performance.now() - started,
-        client: readClient(request, proxies),
+        client,
         ...(requestId !== undefined && { requestId }),
       })
       return true

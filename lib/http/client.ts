@@ -31,29 +31,28 @@ export const openProxies = (networks: readonly string[]): Proxies => {
   return { trusts: address => isIP(address) !== 0 && list.check(address, family(address)) }
 }
 
-/** An address is asked of the system, and a connection keeps its own. */
-const peers = new WeakMap<Socket, string>()
+/** An address is asked of the system, and a connection keeps its own; mostly its client, too. */
+type Peer = { readonly address: string; agent?: string | undefined; client?: Client }
+const peers = new WeakMap<Socket, Peer>()
 
-const peerOf = (socket: Socket): string => {
+const peerOf = (socket: Socket): Peer => {
   const known = peers.get(socket)
   if (known !== undefined) return known
   const { remoteAddress } = socket
   // closed: there is none any more
-  if (remoteAddress === undefined) return 'unknown'
-  const address = plain(remoteAddress)
-  peers.set(socket, address)
-  return address
+  if (remoteAddress === undefined) return { address: 'unknown' }
+  const peer = { address: plain(remoteAddress) }
+  peers.set(socket, peer)
+  return peer
 }
 
 /**
  * The client's address. Only a trusted proxy's word is taken for whom it speaks, from the last to
  * the first: what stands before the first proxy that is not trusted, anybody may have written.
  */
-const addressOf = (request: IncomingMessage, proxies: Proxies): string => {
-  let address = peerOf(request.socket)
-  const header = request.headers['x-forwarded-for']
-  if (header === undefined) return address
-  const hops = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',')
+const addressOf = (peer: string, header: string | string[], proxies: Proxies): string => {
+  let address = peer
+  const hops = (Array.isArray(header) ? header.join(',') : header).split(',')
   for (const hop of hops.toReversed()) {
     if (!proxies.trusts(address)) break
     const before = addressIn(hop.trim())
@@ -63,9 +62,20 @@ const addressOf = (request: IncomingMessage, proxies: Proxies): string => {
   return address
 }
 
-export const readClient = (request: IncomingMessage, proxies: Proxies): Client => {
-  const agent = (request.headers['user-agent'] ?? '').slice(0, MAX_AGENT)
-  return { address: addressOf(request, proxies), ...(agent && { agent }) }
+const clientAt = (address: string, agent: string | undefined): Client => ({
+  address,
+  ...(agent && { agent: agent.slice(0, MAX_AGENT) }),
+})
+
+/** The same object for requests of one connection that say the same. */
+export const readClient = ({ headers, socket }: IncomingMessage, proxies: Proxies): Client => {
+  const { 'x-forwarded-for': forwarded, 'user-agent': agent } = headers
+  const peer = peerOf(socket)
+  if (forwarded !== undefined)
+    return clientAt(addressOf(peer.address, forwarded, proxies), agent)
+  if (peer.client !== undefined && peer.agent === agent) return peer.client
+  peer.agent = agent
+  return (peer.client = clientAt(peer.address, agent))
 }
 
 /** As the entrance found it. */

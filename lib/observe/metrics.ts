@@ -2,6 +2,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { AuditEntry } from '../types.ts'
+import { openTally } from './tally.ts'
 
 export type Metrics = {
   /** `duration` in milliseconds. */
@@ -89,9 +90,23 @@ export const openMetrics = (options: {
       registers,
     })
 
-  const requests = counter('requests', 'Requests of clients.', ['route', 'method', 'status'])
+  const tally = <L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    labels: (one: string, other: string | number) => Record<L, string | number>,
+  ) => openTally({ name: `attestry_${name}_total`, help, labelNames, registers }, labels)
+
+  const requests = tally(
+    'requests',
+    'Requests of clients.',
+    ['route', 'method', 'status'],
+    (route, status) => ({ route, method: 'GET', status }),
+  )
   const requestTime = seconds('request_duration', 'Until the answer was ready.', ['route'])
-  const verdicts = counter('verdicts', 'Verdicts given.', ['decision'])
+  const verdicts = tally('verdicts', 'Verdicts given.', ['decision'], decision => ({
+    decision,
+  }))
   const reasons = counter('verdict_reasons', 'What verdicts held against packages.', [
     'decision',
     'code',
@@ -108,10 +123,12 @@ export const openMetrics = (options: {
     'upstream',
     'request',
   ])
-  const caches = counter('cache', 'Questions that a cache could or could not answer.', [
+  const caches = tally(
     'cache',
-    'result',
-  ])
+    'Questions that a cache could or could not answer.',
+    ['cache', 'result'],
+    (name, result) => ({ cache: name, result }),
+  )
   const verificationTime = seconds(
     'verification_duration',
     'Verifying one package version.',
@@ -212,17 +229,18 @@ export const openMetrics = (options: {
   const auditSigned = set('attestry_audit_log_signed_entries', 'Entries under a checkpoint.')
   const auditFault = set('attestry_audit_log_fault', 'Is no checkpoint signed any more?')
 
-  const cache = (name: string, hit: boolean) =>
-    caches.inc({ cache: name, result: hit ? 'hit' : 'miss' })
+  const cache = (name: string, hit: boolean) => caches.add(name, hit ? 'hit' : 'miss')
   return {
     request: ({ method, route, status, duration }) => {
-      requests.inc({ route, method: methods.has(method) ? method : 'other', status })
+      if (method === 'GET') requests.add(route, status)
+      else requests.inc({ route, method: methods.has(method) ? method : 'other', status })
       requestTime.observe({ route }, duration / 1000)
     },
     verdict: ({ decision, reasons: found, fresh }) => {
-      verdicts.inc({ decision })
-      for (const code of new Set(found.map(reason => reason.code)))
-        reasons.inc({ decision, code })
+      verdicts.add(decision, '')
+      if (found.length > 0)
+        for (const code of new Set(found.map(reason => reason.code)))
+          reasons.inc({ decision, code })
       cache('verdict', !fresh)
     },
     upstream: ({ upstream, request, outcome, milliseconds, attempts }) => {

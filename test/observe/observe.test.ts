@@ -245,6 +245,24 @@ t.test('metrics: what happened is counted', async t => {
   for (const [series, wanted] of Object.entries(counts)) t.equal(value(series), wanted, series)
   t.ok(Number(value('process_resident_memory_bytes')) > 0)
   t.notMatch(text, /a@1\.0\.0|127\.0\.0\.1/, 'no packages and no addresses')
+
+  const request = { route: 'packument', status: 200, duration: 1 }
+  const again = async () =>
+    ['GET', 'HEAD']
+      .map(
+        method => `attestry_requests_total{route="packument",method="${method}",status="200"}`,
+      )
+      .map(series => new RegExp(`^${RegExp.escape(series)} (\\d+)$`, 'm'))
+      .map(async series => Number(series.exec((await metrics.text()).text)?.[1] ?? 0))
+  for (let i = 0; i < 3; i++) metrics.request({ ...request, method: 'GET' })
+  metrics.request({ ...request, method: 'HEAD' })
+  t.same(await Promise.all(await again()), [4, 1])
+  metrics.request({ ...request, method: 'GET' })
+  t.same(
+    await Promise.all(await again()),
+    [5, 1],
+    'each is counted once, however often it is read',
+  )
 })
 
 t.test('metrics: the event loop is watched, and two servers do not share', async t => {
