@@ -13,10 +13,18 @@ export type EvidenceRecord = {
 
 export const idOf = ({ name, version }: PackageId) => `${name}@${version}`
 
-export const fingerprint = ({ signatures, attestations }: VersionClaims): string =>
-  createHash('sha256')
+const fingerprints = new WeakMap<VersionClaims, string>()
+
+export const fingerprint = (claims: VersionClaims): string => {
+  const known = fingerprints.get(claims)
+  if (known !== undefined) return known
+  const { signatures, attestations } = claims
+  const made = createHash('sha256')
     .update(JSON.stringify([signatures, attestations]))
     .digest('base64url')
+  fingerprints.set(claims, made)
+  return made
+}
 
 const notYet: Fact<never> = { state: 'unavailable', detail: 'It has not been checked yet.' }
 const absent: Fact<never> = { state: 'absent' }

@@ -46,8 +46,8 @@ export type BlobFiles = {
   /** `undefined` when there is no such blob. */
   open(hex: string): Promise<FileHandle | undefined>
   sizeOf(hex: string): Promise<number | undefined>
-  /** Gives the finished file at `path` its final name. */
-  place(path: string, hex: string): Promise<void>
+  /** Gives the finished file at `path` its final name; `atOnce` without another thread. */
+  place(path: string, hex: string, atOnce?: boolean): Promise<void>
   /**
    * Removes file and row; with `used`, only if nobody has used the blob since. Returns false when
    * there was nothing, or it was written again meanwhile. Open streams read on to their end: the
@@ -74,14 +74,15 @@ export const openBlobFiles = (
   const removing = new Set<string>()
   const pathOf = (hex: string): string => join(root, hex.slice(0, 2), hex.slice(2))
 
-  const place = async (path: string, hex: string): Promise<void> => {
+  const place = async (path: string, hex: string, atOnce = false): Promise<void> => {
     const final = pathOf(hex)
+    const rename = () => (atOnce ? fs.renameSync(path, final) : fs.rename(path, final))
     try {
-      await fs.rename(path, final)
+      await rename()
     } catch (error) {
       if (!isMissing(error)) throw error
       await fs.mkdir(dirname(final), { recursive: true })
-      await fs.rename(path, final)
+      await rename()
     }
   }
 

@@ -1,17 +1,21 @@
+import { renameSync, writeFileSync } from 'node:fs'
 import * as promises from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { isMissing } from './store-error.ts'
 
 /**
- * The calls of node:fs/promises that the embedded store makes for its blobs. Handed in, so that a
- * full disk or a refused permission can be had in a test without filling a disk.
+ * The calls of node:fs that the embedded store makes for its blobs. Handed in, so that a full disk or
+ * a refused permission can be had in a test without filling a disk.
  */
 export type FileSystem = Pick<
   typeof promises,
   'mkdir' | 'open' | 'readFile' | 'readdir' | 'rename' | 'stat' | 'unlink'
->
+> & {
+  readonly renameSync: (from: string, to: string) => void
+  readonly writeFileSync: (path: string, bytes: Uint8Array, options: { flag: 'wx' }) => void
+}
 
-export const nodeFileSystem: FileSystem = promises
+export const nodeFileSystem: FileSystem = { ...promises, renameSync, writeFileSync }
 
 /** `undefined` instead of ENOENT; every other failure is thrown. */
 export const unlessMissing = async <T>(work: Promise<T>): Promise<T | undefined> => {

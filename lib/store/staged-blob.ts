@@ -10,6 +10,13 @@ import { unlessMissing, unlinkIfThere, writeFully } from './file-system.ts'
 import { refusal, storeError } from './store-error.ts'
 import type { BlobInfo, StagedBlob } from './store.ts'
 
+/**
+ * Bytes up to which a file is written and renamed without another thread: less than 0.1 ms, where six
+ * turns in other threads take ten times as much of this one. The database beside it does the same,
+ * and nothing here waits for the disk.
+ */
+const atOnceMax = 128 * 1024
+
 type State = 'open' | 'finished' | 'committed' | 'aborted'
 
 /** Memory for bytes that are kept while they are staged, to be served at once after the commit. */
@@ -119,14 +126,21 @@ export const stageBlob = (path: string, tools: StagingTools): StagedBlob => {
   }
 
   const writeKept = async (bytes: Buffer): Promise<void> => {
-    const file = await fs.open(path, 'wx')
     try {
-      await writeFully(file, bytes)
+      if (bytes.length <= atOnceMax) fs.writeFileSync(path, bytes, { flag: 'wx' })
+      else {
+        const file = await fs.open(path, 'wx')
+        try {
+          await writeFully(file, bytes)
+        } finally {
+          await file.close()
+        }
+      }
       written = true
-    } finally {
-      await file.close()
+    } catch (error) {
       // another try begins afresh
-      if (!written) await unlinkIfThere(fs, path).catch(() => undefined)
+      await unlinkIfThere(fs, path).catch(() => undefined)
+      throw error
     }
   }
 
@@ -146,7 +160,7 @@ export const stageBlob = (path: string, tools: StagingTools): StagedBlob => {
     try {
       if (bytes && !written) await writeKept(bytes)
       await index.put(hex, size)
-      await files.place(path, hex).catch(async (error: unknown) => {
+      await files.place(path, hex, size <= atOnceMax).catch(async (error: unknown) => {
         // Without a file the row would count bytes that are not there.
         if ((await files.sizeOf(hex)) === undefined) await index.forget(hex)
         throw error

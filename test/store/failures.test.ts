@@ -2,14 +2,22 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import * as promises from 'node:fs/promises'
-import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
 import { AttestryError } from '../../lib/errors.ts'
-import type { FileSystem } from '../../lib/store/file-system.ts'
+import { nodeFileSystem, type FileSystem } from '../../lib/store/file-system.ts'
 import { openLocalStore } from '../../lib/store/local.ts'
 import type { StoreEvent } from '../../lib/store/store-event.ts'
 import type { Integrity } from '../../lib/types.ts'
@@ -63,7 +71,27 @@ const faultyFileSystem = (
     check('unlink', path)
     await promises.unlink(path)
   }
-  return { ...promises, open, rename, mkdir, unlink }
+  const renameSync: FileSystem['renameSync'] = (from, to) => {
+    check('rename', to)
+    nodeFileSystem.renameSync(from, to)
+  }
+  const writeFileAtOnce: FileSystem['writeFileSync'] = (path, bytes, options) => {
+    check('open', path)
+    // as a full disk leaves it
+    nodeFileSystem.writeFileSync(path, bytes.subarray(0, bytes.length / 2), options)
+    check('write', path)
+    unlinkSync(path)
+    nodeFileSystem.writeFileSync(path, bytes, options)
+  }
+  return {
+    ...promises,
+    open,
+    rename,
+    mkdir,
+    unlink,
+    renameSync,
+    writeFileSync: writeFileAtOnce,
+  }
 }
 
 const errorOf = async (work: () => Promise<unknown>): Promise<AttestryError> => {
@@ -88,6 +116,8 @@ t.test('a blob that cannot be written', async t => {
     ['write', 'ENOSPC', 4000],
     ['rename', 'EACCES', 4000],
     ['mkdir', 'EROFS', 4000],
+    ['write', 'ENOSPC', MiB],
+    ['rename', 'EACCES', MiB],
   ] as const) {
     await t.test(
       `${call} fails with ${code}${memoryBlobMax > 0 ? ' at a commit' : ''}: ESTORE, nothing left, and the next one works`,
@@ -97,7 +127,7 @@ t.test('a blob that cannot be written', async t => {
         const fs = faultyFileSystem(name => (broken && name === call ? code : undefined))
         const store = await openLocalStore({ path, fs, memoryBlobMax })
         t.teardown(() => store.close())
-        const bytes = randomBytes(2000)
+        const bytes = randomBytes(memoryBlobMax === MiB ? 200_000 : 2000)
         broken = true
         let staged: Awaited<ReturnType<typeof stageBytes>> | undefined
         const error = await errorOf(async () => {
@@ -157,7 +187,7 @@ t.test('a commit in one process wins over a removal in another that began before
     await act?.()
     await promises.rename(from, to)
   }
-  const store = await openLocalStore({ path, fs: { ...promises, rename } })
+  const store = await openLocalStore({ path, fs: { ...nodeFileSystem, rename } })
   t.teardown(() => store.close())
   const name = await keepBytes(store.blobs, bytes)
   meanwhile = () => keepBytes(other.blobs, bytes)
@@ -197,7 +227,7 @@ t.test('a blob removed while it is loaded is not remembered', async t => {
     await removed
     return handle
   }
-  const store = await openLocalStore({ path, fs: { ...promises, open } })
+  const store = await openLocalStore({ path, fs: { ...nodeFileSystem, open } })
   t.teardown(() => store.close())
   await store.blobs.get(name)
   t.equal(await removed, true)
