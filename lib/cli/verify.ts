@@ -1,8 +1,8 @@
 /** `attestry verify`: a tarball on disk, its signatures and who built it, without unpacking it. */
 import { resolve } from 'node:path'
-import type { Settings, UpstreamSettings } from '../config/settings.ts'
+import type { Settings } from '../config/settings.ts'
 import { AttestryError } from '../errors.ts'
-import { upstreamFor } from '../policy/namespace.ts'
+import { openReservations } from '../gate/routing.ts'
 import type { Policy } from '../policy/policy.ts'
 import { examinerFor, loadPolicies, openTrustRoom } from '../rooms.ts'
 import type { Decision, PackageId } from '../types.ts'
@@ -54,13 +54,17 @@ const trusting = (settings: Settings, { keys, 'trusted-root': root }: Values, cw
   return { ...settings, upstreams }
 }
 
-/** The upstream that a package of this name comes from. */
-const upstreamOf = (settings: Settings, policies: readonly Policy[], name: string) => {
-  const reserved = upstreamFor(policies, name)
-  const found: UpstreamSettings | undefined =
-    settings.upstreams.find(upstream => upstream.name === reserved) ?? settings.upstreams[0]
-  if (!found) throw new AttestryError('ECONFIG', 'No upstream is configured.')
-  return found
+/** The upstream that a package of this name comes from, and the one whose keys and roots count for it. */
+const upstreamsOf = (settings: Settings, policies: readonly Policy[], name: string) => {
+  const terms = new Map(settings.upstreams.map(upstream => [upstream.name, upstream]))
+  const reserved = openReservations({ terms, policies: () => policies }).reservedFor(name)
+  const upstream = reserved === undefined ? settings.upstreams[0] : terms.get(reserved)
+  const trusted = terms.get(upstream?.evidenceFrom ?? upstream?.name ?? '')
+  if (upstream && trusted) return { upstream, trusted }
+  throw new AttestryError(
+    'ECONFIG',
+    `${name} is reserved for the upstream ${reserved}, which is not configured.`,
+  )
 }
 
 const verifyTarball = async (
@@ -73,7 +77,7 @@ const verifyTarball = async (
   const policies = await loadPolicies(settings.policies, names)
   const id: PackageId =
     values.package === undefined ? await tarball.named() : packageSpec(values.package)
-  const upstream = upstreamOf(settings, policies, id.name)
+  const { upstream, trusted } = upstreamsOf(settings, policies, id.name)
   const { bundle, packument } = values
   // what is remembered was verified under the configured trust, and is of use only to a policy
   const overridden = values.keys !== undefined || values['trusted-root'] !== undefined
@@ -93,8 +97,8 @@ const verifyTarball = async (
         )
   const examiner = await examinerFor(
     { ...settings, verification: { ...settings.verification, workers: 1 } },
-    upstream,
-    await openTrustRoom(settings, [upstream]),
+    trusted,
+    await openTrustRoom(settings, [trusted]),
   )
   try {
     const evidence = await examineTarball(examiner, tarball, id, sources)

@@ -55,8 +55,27 @@ const reservationsOf = (terms: RoutingOptions['terms']): readonly Reservation[] 
     )
     .sort((a, b) => weight(b) - weight(a) || 0)
 
-export const openRouting = ({ upstreams, terms, policies }: RoutingOptions) => {
+/**
+ * The upstream that has a name to itself, by the settings or by a policy rule. What it gives throws
+ * ECONFIG for a name that two reserve; itself throws for a pattern that is none.
+ */
+export const openReservations = ({
+  terms,
+  policies,
+}: Pick<RoutingOptions, 'terms' | 'policies'>) => {
   const reservations = reservationsOf(terms)
+  const reservedFor = (name: string): string | undefined => {
+    const here = reservations.find(({ pattern }) => coversName(pattern, name))?.upstream
+    const there = reservedByPolicy(policies(), name)
+    if (here === undefined || there === undefined || here === there) return here ?? there
+    const message = `${name} is reserved for the upstream ${here} in upstreams.${here}.packages, and for ${there} by a policy rule; it is asked of neither.`
+    throw new AttestryError('ECONFIG', message)
+  }
+  return { reservations, reservedFor }
+}
+
+export const openRouting = ({ upstreams, terms, policies }: RoutingOptions) => {
+  const { reservations, reservedFor } = openReservations({ terms, policies })
   const termsOf = (name: string): UpstreamTerms => terms.get(name) ?? defaultTerms
   const joined = new Map(
     [...upstreams].map(([name, upstream]) => {
@@ -70,14 +89,6 @@ export const openRouting = ({ upstreams, terms, policies }: RoutingOptions) => {
   )
   const [first] = joined.values()
   if (!first) throw new AttestryError('ECONFIG', 'No upstream is configured.')
-
-  const reservedFor = (name: string): string | undefined => {
-    const here = reservations.find(({ pattern }) => coversName(pattern, name))?.upstream
-    const there = reservedByPolicy(policies(), name)
-    if (here === undefined || there === undefined || here === there) return here ?? there
-    const message = `${name} is reserved for the upstream ${here} in upstreams.${here}.packages, and for ${there} by a policy rule; it is asked of neither.`
-    throw new AttestryError('ECONFIG', message)
-  }
 
   /** Names that were looked up, as long as the policies are the same. */
   const known = new LRUCache<string, Upstream>({ max: 20_000 })

@@ -238,6 +238,27 @@ t.test('other trust than the configured', async t => {
   })
 })
 
+t.test('a reserved name is held to the keys and roots of its own upstream', async t => {
+  const own = `{ url: ${JSON.stringify(registry.url)}, packages: [widget], trustRoots: [{ file: ./root.json }], registryKeys: { file: ./keys.json } }`
+  const first = 'npm: { url: "http://127.0.0.1:9/", retries: 0 }'
+  const args = ['--config', 'reserved.yaml']
+  const offline = [...args, '--bundle', 'attestations.json']
+  await write('reserved.yaml', `upstreams: { ${first}, acme: ${own} }\n`)
+  t.match(await json('widget.tgz', ...args), { code: 0, said: { decision: 'allow' } })
+  t.match(await json('widget.tgz', ...offline), {
+    code: 0,
+    said: { evidence: { provenance: verified, publishAttestation: verified } },
+  })
+  await write(
+    'reserved.yaml',
+    `upstreams: { ${first}, acme: ${own.replace('[widget]', '[]')} }\n`,
+  )
+  t.match(await json('widget.tgz', ...offline), {
+    code: 1,
+    said: { evidence: { provenance: { state: 'invalid' } } },
+  })
+})
+
 t.test('a bundle that was tampered with', async t => {
   const broken = structuredClone(provenance.bundle) as unknown as {
     dsseEnvelope: { signatures: { sig: string }[] }
