@@ -10,6 +10,7 @@ import { openRooms, type Rooms, type RoomsObserver, type RoomsOptions } from './
 import { knownLogs } from './rekor/known-logs.ts'
 import { openLogClient } from './rekor/log-client.ts'
 import { openLogWatch, type LogWatch, type LogWatchEvent } from './rekor/watch.ts'
+import { followPublished, type Follower, type RolloutEvent } from './rollout/follow.ts'
 import { openSealing } from './sealing/open-sealing.ts'
 import type { SealerEvent, SealerState } from './sealing/sealer.ts'
 import { followTrust } from './trust/follow-trust.ts'
@@ -20,6 +21,8 @@ export type Observer = RoomsObserver &
   AppObserver & {
     /** What became of the audit log's checkpoints. */
     readonly onSealer?: (event: SealerEvent, state: SealerState) => void
+    /** What became of a policy that was published. */
+    readonly onRollout?: (event: RolloutEvent) => void
     /** What became of asking a transparency log. */
     readonly onLogWatch?: (event: LogWatchEvent) => void
   }
@@ -29,9 +32,12 @@ export type AttestryOptions = {
   readonly observer?: Observer
   readonly metrics?: () => Promise<{ readonly type: string; readonly text: string }>
   readonly now?: () => Date
-} & Pick<RoomsOptions, 'instance' | 'policyText'>
+} & Pick<RoomsOptions, 'instance' | 'policyText' | 'worker'>
 
-export type Attestry = Pick<Rooms, 'store' | 'policies' | 'views' | 'upstreams' | 'trust'> & {
+export type Attestry = Pick<
+  Rooms,
+  'store' | 'policies' | 'views' | 'rollout' | 'upstreams' | 'trust'
+> & {
   /** Where clients reach it; ends with a slash. */
   readonly url: string
   readonly port: number
@@ -84,16 +90,48 @@ const watchLogs = ({ trust, cache, upstreams }: Settings, { onLogWatch }: Observ
   }
 }
 
+/** Has the gate judge by what is published, and this process on record say so. */
+const judgeByPublished = (
+  gate: Gate,
+  { store, rollout, member, views }: Rooms,
+  settings: Settings,
+  { observer = {}, now = () => new Date() }: AttestryOptions,
+): Follower | undefined => {
+  const digest = () => gate.policyDigest
+  if (!rollout || !member) {
+    member?.is(() => ({ policyDigest: digest() }))
+    member?.tell()
+    return undefined
+  }
+  return followPublished({
+    ...rollout,
+    changes: store.changes,
+    member,
+    upstreams: settings.upstreams.map(({ name }) => name),
+    views: [...views.keys()],
+    adopt: layers => {
+      gate.adopt(layers.policies)
+      for (const [view, added] of layers.views) gate.view(view, gate.publicUrl).adopt(added)
+    },
+    digest,
+    onEvent: event => observer.onRollout?.(event),
+    onError: error => observer.onError?.('rollout', error),
+    now,
+  })
+}
+
 /** Opens everything and listens. */
 export const openAttestry = async (options: AttestryOptions): Promise<Attestry> => {
   const { settings, observer = {}, metrics, now = () => new Date() } = options
   const watched = watchLogs(settings, observer)
   const rooms = await openRooms({
+    worker: 1,
     ...options,
     observer: { ...observer, ...(watched && { onAttested: watched.see }) },
   })
   const { store, policies, views, upstreams, trust, instance, close } = rooms
   const gates: Gate[] = []
+  let follower: Follower | undefined
   let stopping = false
   try {
     const sealer = await openSealing({
@@ -108,6 +146,7 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
     const health = () => ({
       auditLog: sealer.state().fault === undefined ? 'signed' : 'fault',
       trust: healthOf(trust.status()),
+      ...(follower && { rollout: follower.state() }),
       ...watched?.health(),
     })
     const { host, port: wanted } = settings.listen
@@ -171,6 +210,8 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
     rooms.closeWith({ close: async () => unsubscribe() })
     const [gate] = gates
     if (!gate) throw new Error('a server without a gate')
+    follower = judgeByPublished(gate, rooms, settings, options)
+    if (follower) rooms.closeWith(follower)
     return {
       url: gate.publicUrl,
       port: server.port,
@@ -178,6 +219,7 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
       store,
       policies,
       views,
+      ...(rooms.rollout && { rollout: rooms.rollout }),
       upstreams,
       trust,
       drain: () => {

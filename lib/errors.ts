@@ -67,6 +67,10 @@ export const errorTable = {
   },
   ECONFIG: { status: 500, todo: 'Correct the configuration file at the place named.' },
   EPOLICY: { status: 500, todo: 'Correct the policy file at the place named.' },
+  ESUPERSEDED: {
+    status: 409,
+    todo: 'Look at what was published meanwhile (`attestry policy status`), and publish again on top of it.',
+  },
   ESIGNING: {
     status: 409,
     todo: 'Correct the signing keys or settings named, or publish a new version: what was signed once is not signed for other bytes.',

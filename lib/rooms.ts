@@ -1,17 +1,22 @@
 /** The rooms opened from settings, everything but the server: what `serve` and the other commands share. */
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import { keyReader } from './config/key-file.ts'
+import { join } from 'node:path'
 import type { Settings, UpstreamSettings } from './config/settings.ts'
-import { readTextFile } from './config/text-file.ts'
 import { openLiveExaminer, type LiveExaminer } from './evidence/live-examiner.ts'
 import { openExaminer } from './evidence/open-examiner.ts'
 import { tarballLimits } from './evidence/tarball-limits.ts'
 import { openGate, type Gate, type GateObserver } from './gate/gate.ts'
+import {
+  joinOf,
+  publishedPolicies,
+  readPolicies,
+  type PolicyOptions,
+  type Rollout,
+} from './open-policies.ts'
 import { openStore } from './open-store.ts'
-import { parsePolicy } from './policy/parse.ts'
 import type { Policy } from './policy/policy.ts'
+import type { OwnMember } from './rollout/roster.ts'
 import type { StoreCall } from './store/shared/circuit.ts'
 import type { StoreEvent } from './store/store-event.ts'
 import type { Store } from './store/store.ts'
@@ -45,11 +50,9 @@ export type RoomsOptions = {
   readonly offline?: boolean
   /** Identifies this server to itself; default one of its own. Processes of a cluster are one server. */
   readonly instance?: string
-  /** In place of reading a policy file. Throws EPOLICY. */
-  readonly policyText?: (file: string) => Promise<string>
   /** In place of every upstream's registry; asked for every packument, whatever the age of what is here. */
   readonly upstreamFor?: (upstream: UpstreamSettings) => Upstream
-}
+} & PolicyOptions
 
 export type Rooms = {
   readonly store: Store & { readonly waiting?: () => number }
@@ -58,6 +61,10 @@ export type Rooms = {
   readonly policies: readonly Policy[]
   /** Layers that views add, by the view's name. */
   readonly views: ReadonlyMap<string, readonly Policy[]>
+  /** Where the policy is taken from the store. */
+  readonly rollout?: Rollout
+  /** This process among the instances on the store; see `PolicyOptions`. */
+  readonly member?: OwnMember
   /** Identifies this process to an upstream that may be ourselves. */
   readonly instance: string
   /** Call once: what the gate makes is written for clients that reach us at this address. */
@@ -66,26 +73,6 @@ export type Rooms = {
   readonly closeWith: (part: { close(): Promise<void> }) => void
   readonly close: () => Promise<void>
 }
-
-/**
- * Reads the policy files; without any the built-in baseline judges. With the names of the
- * `upstreams` that are configured, a rule that reserves names for another is complained about.
- */
-export const loadPolicies = async (
-  files: readonly string[],
-  upstreams?: readonly string[],
-  read = (file: string) => readTextFile(file, 'EPOLICY'),
-): Promise<readonly Policy[]> =>
-  Promise.all(
-    files.map(async file =>
-      parsePolicy(await read(file), {
-        file,
-        name: basename(file),
-        readKey: keyReader(file),
-        ...(upstreams && { upstreams }),
-      }),
-    ),
-  )
 
 const upstreamOf = async (
   settings: UpstreamSettings,
@@ -181,11 +168,11 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
     for (const end of closing.splice(0)) await end()
   }
   try {
-    const names = settings.upstreams.map(({ name }) => name)
-    const policies = await loadPolicies(settings.policies, names, options.policyText)
-    const views = new Map<string, readonly Policy[]>()
-    for (const [name, view] of Object.entries(settings.views))
-      views.set(name, await loadPolicies(view.policies, names, options.policyText))
+    // what is wrong with files is told before anything is opened
+    const read =
+      settings.policySource === 'files'
+        ? await readPolicies(settings, options.policyText)
+        : undefined
     const half = Math.floor(storage.memory / 2)
     const store = opened(
       await openStore(storage, {
@@ -194,6 +181,17 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
         onCall: call => observer.onStoreCall?.(call),
       }),
     )
+    // on record first: whoever publishes from now on waits for us
+    const member =
+      options.worker === undefined
+        ? undefined
+        : await joinOf(options.worker, store, settings, {
+            now,
+            onError: error => observer.onError?.('roster', error),
+          })
+    if (member) opened(member)
+    const published = read ? undefined : await publishedPolicies(store, settings)
+    const { policies, views } = read ?? published?.layers ?? { policies: [], views: new Map() }
     const instance = options.instance ?? randomUUID()
     const upstreams = new Map<string, Upstream>()
     const terms = new Map(settings.upstreams.map(upstream => [upstream.name, upstream]))
@@ -237,6 +235,8 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
       trust,
       policies,
       views,
+      ...(published && { rollout: published.rollout }),
+      ...(member && { member }),
       instance,
       openGate: publicUrl => {
         const gate = opened(

@@ -36,7 +36,7 @@ export const commands: Readonly<Record<string, Command>> = {
     load: async () => (await import('./why.ts')).why,
   },
   policy: {
-    summary: 'Check policy files, compare them and test them, before they are in force.',
+    summary: 'Check policy files, compare and test them; put them in force on all instances.',
     load: async () => (await import('./policy.ts')).policy,
   },
   vouch: {

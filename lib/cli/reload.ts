@@ -10,7 +10,7 @@ import { readTextFile } from '../config/text-file.ts'
 import { isAttestryError, AttestryError, messageOf } from '../errors.ts'
 import { policyDigest } from '../policy/digest.ts'
 import { keyFilesOf } from '../policy/key.ts'
-import { parsePolicy } from '../policy/parse.ts'
+import { parseLayers } from '../policy/parse.ts'
 import type { Policy } from '../policy/policy.ts'
 
 export type ReloadOptions = {
@@ -99,30 +99,19 @@ const pause = (milliseconds: number) =>
 const policiesOf = (
   readings: readonly Reading[],
   { files, upstreams }: ReloadOptions,
-): readonly Policy[] => {
-  const errors: AttestryError[] = []
-  const policies = readings.flatMap((reading, i): Policy[] => {
-    const file = files[i] ?? ''
-    try {
-      if ('error' in reading) throw reading.error
-      const readKey = keyReader(file)
-      return [parsePolicy(reading.text, { file, name: basename(file), upstreams, readKey })]
-    } catch (error) {
-      errors.push(
-        isAttestryError(error)
-          ? error
-          : new AttestryError('EPOLICY', `${file}: ${messageOf(error)}`, { cause: error }),
-      )
-      return []
-    }
-  })
-  if (errors.length === 0) return policies
-  const complaints = errors.flatMap(({ details }) =>
-    Array.isArray(details['complaints']) ? (details['complaints'] as unknown[]) : [],
+): readonly Policy[] =>
+  parseLayers(
+    readings.map((reading, i) => {
+      const file = files[i] ?? ''
+      return {
+        file,
+        name: basename(file),
+        text: 'text' in reading ? reading.text : reading.error,
+        readKey: keyReader(file),
+      }
+    }),
+    upstreams,
   )
-  const message = errors.map(error => error.message).join('\n')
-  throw new AttestryError('EPOLICY', message, { details: { complaints } })
-}
 
 export const openReload = (options: ReloadOptions): Reload => {
   const { files, adopt, interval = 1000 } = options

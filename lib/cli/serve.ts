@@ -12,6 +12,7 @@ import { version } from '../version.ts'
 import type { Run } from './io.ts'
 import { followPolicies } from './follow-policies.ts'
 import { probe } from './serve/probe.ts'
+import { openRolloutTeller } from './serve/tell-rollout.ts'
 import { untilStopped } from './serve/signals.ts'
 import { sessionJack, sessionSettings } from './session.ts'
 
@@ -59,7 +60,10 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   const log = openLog(settings.log)
   const registry = new Registry()
   const metrics = openMetrics({ registry, version })
-  const observer = { ...observe({ log, metrics }), ...observeTrust({ log, registry }) }
+  const seen = observe({ log, metrics })
+  const teller = openRolloutTeller(seen, { waivers: true })
+  const { onRollout } = teller
+  const observer = { ...seen, ...observeTrust({ log, registry }), onRollout }
   const attestry = await openAttestry({ settings, observer, metrics: metrics.text })
   // a promise nobody waited for failed: told, not fatal; what it belonged to has failed by itself
   process.on('unhandledRejection', error =>
@@ -69,7 +73,11 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   announce(attestry, log, settings)
   const { policies, views, gate, url } = attestry
   const judging = (view?: string) => (view === undefined ? gate : gate.view(view, url))
-  const follower = followPolicies({ policies, views, judging, settings, observer, log })
+  teller.serving(attestry)
+  const follower =
+    settings.policySource === 'files'
+      ? followPolicies({ policies, views, judging, settings, observer, log })
+      : undefined
   const onHangup = () => void attestry.trust.renew()
   process.on('SIGHUP', onHangup)
   void probe(attestry, log, settings)
@@ -79,7 +87,8 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   attestry.drain()
   // so that balancers look elsewhere before the port closes; a second signal ends at once
   await Promise.race([pause(settings.server.drain), untilStopped()])
-  await follower.close()
+  await follower?.close()
+  teller.close()
   // a server that does not answer must not keep us from ending
   const closed = attestry.close().then(() => true)
   const ended = await Promise.race([closed, pause(CLOSING, false)])

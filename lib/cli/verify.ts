@@ -4,7 +4,9 @@ import type { Settings } from '../config/settings.ts'
 import { AttestryError } from '../errors.ts'
 import { openReservations } from '../gate/routing.ts'
 import type { Policy } from '../policy/policy.ts'
-import { examinerFor, loadPolicies, openTrustRoom } from '../rooms.ts'
+import { openStore } from '../open-store.ts'
+import { loadPolicies, publishedPolicies } from '../open-policies.ts'
+import { examinerFor, openTrustRoom } from '../rooms.ts'
 import type { Decision, PackageId } from '../types.ts'
 import type { Io, Run } from './io.ts'
 import { packageSpec } from './package-spec.ts'
@@ -67,14 +69,24 @@ const upstreamsOf = (settings: Settings, policies: readonly Policy[], name: stri
   )
 }
 
+const policiesOf = async (settings: Settings): Promise<readonly Policy[]> => {
+  const names = settings.upstreams.map(({ name }) => name)
+  if (settings.policySource === 'files') return loadPolicies(settings.policies, names)
+  const store = await openStore(settings.storage)
+  try {
+    return (await publishedPolicies(store, settings)).layers.policies
+  } finally {
+    await store.close()
+  }
+}
+
 const verifyTarball = async (
   tarball: TarballFile,
   settings: Settings,
   values: Values,
   io: Io,
 ): Promise<Verified> => {
-  const names = settings.upstreams.map(({ name }) => name)
-  const policies = await loadPolicies(settings.policies, names)
+  const policies = await policiesOf(settings)
   const id: PackageId =
     values.package === undefined ? await tarball.named() : packageSpec(values.package)
   const { upstream, trusted } = upstreamsOf(settings, policies, id.name)
@@ -85,7 +97,8 @@ const verifyTarball = async (
   const file = (path: string) => resolve(io.cwd, path)
   const sources: Sources =
     bundle === undefined
-      ? await fromUpstream(settings, id, tarball, keep)
+      ? // the policies are at hand already
+        await fromUpstream({ ...settings, policySource: 'files' }, id, tarball, keep)
       : await fromFiles(
           {
             bundle: file(bundle),

@@ -105,15 +105,23 @@ export const oidc = z
 const view = z.strictObject({
   policies: z
     .array(path('A policy file.', 'file'), { error: 'wanted a list of files' })
-    .min(1, { error: 'wanted at least one policy file' })
-    .describe('Policy files that must allow as well, on top of `policies`.')
-    .register(leafInfo, { type: 'list of files', list: true }),
+    .describe(
+      'Policy files that must allow as well, on top of `policies`; needed, but with `policySource: store`.',
+    )
+    .register(leafInfo, { type: 'list of files', list: true })
+    .default([]),
 })
 
 export const views = z
   .record(shortName('a name'), view, { error: 'wanted a mapping of names to views' })
   .describe('What teams add to the policies: chosen by a token, or by the path /v/NAME/.')
   .default({})
+
+export const instanceName = text(
+  "What this instance is called among several, each by another name. Default: the host's name and the port.",
+  'wanted a name of at most 100 characters',
+  value => /^[^\s\p{C}][^\p{C}]{0,99}$/u.test(value),
+)
 
 /** `address` or `address/bits`. */
 const isNetwork = (value: string): boolean => {

@@ -6,7 +6,7 @@
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { auditLog } from './audit-log-schema.ts'
-import { adminToken, oidc, tls, trustedProxies, views } from './access-schema.ts'
+import { adminToken, instanceName, oidc, tls, trustedProxies, views } from './access-schema.ts'
 import {
   baseUrl,
   choice,
@@ -81,6 +81,10 @@ export const settingsSchema = z
       .describe('Policy files; every one must allow. Without any the built-in baseline holds.')
       .register(leafInfo, { type: 'list of files', list: true })
       .default([]),
+    policySource: choice(
+      'Where the policies come from: the files that `policies` and `views` name, or the store, as `attestry policy publish` put them there for all instances.',
+      ['files', 'store'],
+    ).default('files'),
     access: choice(
       'Who may use the server: everybody, or those who bring a token of `attestry token` or of an issuer in `oidc`.',
       ['anonymous', 'tokens'],
@@ -164,6 +168,7 @@ export const settingsSchema = z
           'The longest a client may take to send its request.',
           wait,
         ).prefault('60s'),
+        name: instanceName.optional(),
         drain: duration(
           'How long the server goes on serving after it is told to stop, while it says that it is not ready.',
           { min: 0, max: ms('10m') },
@@ -193,6 +198,21 @@ export const settingsSchema = z
       })
       .describe('The log on stderr.')
       .prefault({}),
+  })
+  .superRefine(({ policySource, policies, views: named }, context) => {
+    const lists: [path: string[], files: readonly string[]][] = [
+      [['policies'], policies],
+      ...Object.entries(named).map(([name, view]): [string[], readonly string[]] => [
+        ['views', name, 'policies'],
+        view.policies,
+      ]),
+    ]
+    for (const [path, files] of lists) {
+      if (policySource === 'files' || files.length === 0) continue
+      const message =
+        'with policySource: store no files are read; publish them with `attestry policy publish`, and take them out here'
+      context.addIssue({ code: 'custom', message, path })
+    }
   })
   .superRefine(({ oidc: issuers, views: named }, context) => {
     for (const [name, { view }] of Object.entries(issuers)) {

@@ -92,6 +92,8 @@ const overrideAssignments = (overrides: Overrides, raw: unknown): Assignment[] =
     ['--listen', ['listen'], listen],
     ['--public-url', ['publicUrl'], publicUrl],
     ['--policy', ['policies'], policy],
+    // what is named on the command line judges, whatever is published
+    ['--policy', ['policySource'], policy && 'files'],
     ['--storage', ['storage', 'path'], storage],
     ['--upstream', ['upstreams', first, 'url'], upstream],
     ['--log-level', ['log', 'level'], logLevel],
@@ -187,6 +189,9 @@ export const loadSettings = async (options: {
   const result = settingsSchema.safeParse(raw)
   if (!result.success)
     findings.push(...findingsOf(result.error, { raw, schema: settingsSchema, hide: isSecret }))
+  // those of the command line stand in place of all, whatever views there are
+  if (result.success && overrides.policy === undefined)
+    findings.push(...emptyViews(result.data))
   findings.push(...(await missingFiles(raw)))
   if (!result.success || findings.length > 0 || variables.complaints.length > 0)
     throw fail(findings)
@@ -200,6 +205,15 @@ export const loadSettings = async (options: {
     ...(text !== undefined && { file }),
   })
 }
+
+/** Views that add nothing. */
+const emptyViews = ({ policySource, views }: CheckedSettings): Finding[] =>
+  Object.entries(views)
+    .filter(([, { policies }]) => policySource === 'files' && policies.length === 0)
+    .map(([name]) => ({
+      path: ['views', name, 'policies'],
+      message: `views.${name}.policies: wanted at least one policy file`,
+    }))
 
 /** Files that the settings name and nobody can read. */
 const missingFiles = async (raw: unknown): Promise<Finding[]> => {

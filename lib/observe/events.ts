@@ -42,6 +42,12 @@ export type PoliciesSeen = {
   readonly digest: string
   /** Their names, in the order of the layers. */
   readonly names: readonly string[]
+  /** Where they were published: which, by whom and for what. */
+  readonly revision?: {
+    readonly number: number
+    readonly by: string
+    readonly message?: string
+  }
 }
 
 export type WaiverSeen = {
@@ -234,10 +240,15 @@ export const observe = ({
   onPolicies: (all: readonly PoliciesSeen[], changed?: PoliciesSeen) => {
     metrics?.policies(all)
     if (changed === undefined) return
-    const { view, names, digest } = changed
+    const { view, names, digest, revision } = changed
     metrics?.policyReload('adopted', view)
     const message = `the changed policy${whose(view)} is in force: ${names.join(', ')}`
-    const fields = { ...viewField(view), policies: names, policyDigest: digest }
+    const fields = {
+      ...viewField(view),
+      policies: names,
+      policyDigest: digest,
+      ...(revision && { revision: revision.number, by: revision.by, why: revision.message }),
+    }
     logEvent(log, { level: 'info', event: 'policy-adopted', message, fields })
   },
   onPolicyRefused: (error: Error, view?: string) => {
@@ -245,7 +256,7 @@ export const observe = ({
     metrics?.policyReload('refused', view)
   },
   onPolicyRestored: (view?: string) => {
-    const message = `the policy files${whose(view)} say again what is in force`
+    const message = `the policy${whose(view)} says again what is in force`
     const fields = viewField(view)
     logEvent(log, { level: 'info', event: 'policy-restored', message, fields })
     metrics?.policyReload('restored', view)

@@ -39,6 +39,7 @@ export type Metrics = {
       readonly view?: string
       readonly digest: string
       readonly names: readonly string[]
+      readonly revision?: { readonly number: number }
     }[],
   ) => void
   /** `restored`: the files say again what is in force, after something was refused. */
@@ -205,6 +206,14 @@ export const openMetrics = (options: {
     'policy',
     'view',
   ])
+  const policyRevision = new Gauge({
+    name: 'attestry_policy_revision',
+    help: 'The published policy in force; of several processes the oldest.',
+    registers,
+    aggregator: 'min',
+  })
+  // nothing where policies come from files, and in the first process of a cluster
+  policyRevision.remove()
   const policyRefused = set(
     'attestry_policy_refused',
     'Is the policy on disk refused, and an older one in force?',
@@ -259,6 +268,7 @@ export const openMetrics = (options: {
     policies: seen => {
       // one digest at a time: those that were in force before are told by the log
       policyInfo.reset()
+      for (const { revision } of seen) if (revision) policyRevision.set(revision.number)
       for (const { view, digest, names } of seen)
         for (const policy of names)
           policyInfo.set({ digest, policy, ...(view !== undefined && { view }) }, 1)

@@ -18,6 +18,16 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
   'lib/version.ts': { imports: [] },
   'lib/open-store.ts': { imports: [...words, 'lib/config/', 'lib/store/'] },
+  'lib/open-policies.ts': {
+    imports: [
+      ...words,
+      'lib/version.ts',
+      'lib/config/',
+      'lib/policy/',
+      'lib/rollout/',
+      'lib/store/store.ts',
+    ],
+  },
   'lib/key-id.ts': { imports: [] },
   'lib/rooms.ts': {
     imports: [
@@ -28,6 +38,8 @@ export const rooms: Readonly<Record<string, Room>> = {
       ...parts,
       'lib/attest/',
       'lib/gate/',
+      'lib/open-policies.ts',
+      'lib/rollout/',
     ],
   },
   'lib/signers.ts': {
@@ -49,6 +61,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'lib/gate/',
       'lib/http/',
       'lib/rekor/',
+      'lib/rollout/',
       'lib/sealing/',
       'lib/transparency/',
       'lib/trust/',
@@ -120,6 +133,13 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/sealing/': {
     imports: [...words, 'lib/transparency/', 'lib/store/store.ts'],
     never: { modules: /^(undici|koa|npm-registry-fetch)$/, why: 'signing needs no network' },
+  },
+  'lib/rollout/': {
+    imports: [...words, 'lib/config/', 'lib/policy/', 'lib/store/store.ts'],
+    never: {
+      modules: /^(undici|koa|postgres|node:sqlite)$/,
+      why: 'one interface for all stores',
+    },
   },
   'lib/rekor/': {
     imports: [...words, 'lib/transparency/', 'lib/store/store.ts', 'lib/attest/service.ts'],

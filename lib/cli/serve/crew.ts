@@ -19,7 +19,7 @@ export type CrewOptions = {
   /** Forked already, and waiting for its welcome: it starts while this process is still starting. */
   readonly first: Worker
   /** What a worker is told at its start. */
-  readonly welcome: (first: boolean) => ToWorker
+  readonly welcome: (worker: number, first: boolean) => ToWorker
   readonly onMessage: (worker: Worker, message: FromWorker) => void
   /** One more serves. */
   readonly onServing: (worker: number, serving: Serving) => void
@@ -79,7 +79,7 @@ export const openCrew = (options: CrewOptions): Crew => {
   const start = (seat: number, pause: number, worker = forkWorker()): void => {
     const begun = performance.now()
     alive.set(seat, worker)
-    send(worker, welcome(!served))
+    send(worker, welcome(seat, !served))
     worker.on('message', (message: unknown) => {
       if (!isMessage<FromWorker>(message, kinds)) return
       if (message.kind === 'serving') onServing(seat, message)

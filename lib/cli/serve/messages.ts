@@ -14,6 +14,8 @@ export type MetricsJson = readonly object[]
 export type ToWorker =
   | {
       readonly kind: 'start'
+      /** Counted from 1; one that takes another's place takes its number. */
+      readonly worker: number
       /** One for all: to an upstream they are one server. */
       readonly instance: string
       /** What the settings file held; a worker that is started later must not go by another. */

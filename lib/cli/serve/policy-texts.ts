@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
-import { parsePolicy } from '../../policy/parse.ts'
+import { keyReader } from '../../config/key-file.ts'
+import { parseLayers } from '../../policy/parse.ts'
 import type { Policy } from '../../policy/policy.ts'
 import type { PolicyText } from '../reload.ts'
 
@@ -8,4 +9,12 @@ export const parseTexts = (
   texts: readonly PolicyText[],
   upstreams: readonly string[],
 ): readonly Policy[] =>
-  texts.map(({ file, text }) => parsePolicy(text, { file, name: basename(file), upstreams }))
+  parseLayers(
+    texts.map(({ file, text }) => ({
+      file,
+      name: basename(file),
+      text,
+      readKey: keyReader(file),
+    })),
+    upstreams,
+  )

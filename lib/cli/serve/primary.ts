@@ -70,8 +70,9 @@ export const servePrimary = async (settings: Settings, first: Worker): Promise<n
   const crew = openCrew({
     size: settings.cluster.workers,
     first,
-    welcome: (greets): ToWorker => ({
+    welcome: (worker, greets): ToWorker => ({
       kind: 'start',
+      worker,
       instance,
       ...(held !== undefined && { settings: held }),
       policies: [...inForce.values()],
@@ -119,7 +120,11 @@ export const servePrimary = async (settings: Settings, first: Worker): Promise<n
       crew.tell({ kind: 'adopt', policies: told })
     },
   })
-  const follower = followPolicies({ policies, views, judging, settings, observer, log })
+  // what is published every worker reads, judges by and acknowledges by itself
+  const follower =
+    settings.policySource === 'files'
+      ? followPolicies({ policies, views, judging, settings, observer, log })
+      : undefined
   const onHangup = () => crew.tell({ kind: 'trust' })
   process.on('SIGHUP', onHangup)
 
@@ -127,7 +132,7 @@ export const servePrimary = async (settings: Settings, first: Worker): Promise<n
   if (typeof ended === 'string')
     log.info({ event: 'stopping', signal: ended }, `${ended}: finishing what is under way`)
   process.off('SIGHUP', onHangup)
-  await follower.close()
+  await follower?.close()
   await crew.stop()
   metrics.close()
   if (typeof ended === 'number') return ended

@@ -15,6 +15,7 @@ import { isMessage, type FromWorker, type PolicyTexts, type ToWorker } from './m
 import { parseTexts } from './policy-texts.ts'
 import { probe } from './probe.ts'
 import { untilStopped } from './signals.ts'
+import { openRolloutTeller } from './tell-rollout.ts'
 
 type Start = Extract<ToWorker, { kind: 'start' }>
 
@@ -79,7 +80,10 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
   const log = openLog(settings.log).child({ worker: cluster.worker?.id })
   const registry = new Registry()
   const metrics = openMetrics({ registry, version })
-  const observer = { ...observe({ log, metrics }), ...observeTrust({ log, registry }) }
+  const seen = observe({ log, metrics })
+  const teller = openRolloutTeller(seen, { waivers: start.worker === 1 })
+  const { onRollout } = teller
+  const observer = { ...seen, ...observeTrust({ log, registry }), onRollout }
   const texts = new Map(
     start.policies.flatMap(part => part.texts).map(({ file, text }) => [file, text]),
   )
@@ -127,6 +131,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     observer,
     metrics: scrape,
     instance: start.instance,
+    worker: start.worker,
     policyText: async file => {
       const text = texts.get(file)
       if (text !== undefined) return text
@@ -134,6 +139,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     },
   })
   for (const policies of early) adopt(policies)
+  teller.serving(attestry)
   const { url, policies, gate, store } = attestry
   metrics.storeBacklog(() => store.backlog?.() ?? {})
   tell({
@@ -144,6 +150,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
   })
   if (start.first) void probe(attestry, log, settings)
   await Promise.race([stopped, untilStopped()])
+  teller.close()
   await attestry.close()
   metrics.close()
   return 0
