@@ -138,7 +138,9 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
       settings: settings.auditLog,
       storage: settings.storage.path,
       audit: store.audit,
+      ...(settings.storage.postgres && { records: store.records }),
       onEvent: observer.onSealer,
+      now,
     })
     rooms.closeWith(sealer)
     void sealer.seal()

@@ -84,6 +84,10 @@ export const errorTable = {
     status: 500,
     todo: 'Run `attestry log verify` for the audit log; of another log, ask those who run it.',
   },
+  ELOGKEY: {
+    status: 500,
+    todo: 'Give this instance the key that the others have (auditLog.key); where it was replaced on purpose, name the old one in auditLog.formerKeys: docs/audit-log.md.',
+  },
   ETUF: {
     status: 503,
     todo: 'Check that the TUF mirror or archive is reachable, fresh and whole; the last good trust root stays in force.',

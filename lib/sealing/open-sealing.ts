@@ -1,8 +1,9 @@
 /** The sealer as the settings have it: its key, the checkpoint beside it, and what is said of both. */
 import { join } from 'node:path'
 import { AttestryError, messageOf } from '../errors.ts'
-import type { AuditLog } from '../store/store.ts'
+import type { AuditLog, Records } from '../store/store.ts'
 import { parseVerifierKey, type NoteSigner, type NoteVerifier } from '../transparency/note.ts'
+import { agreeOnKey, isAgreed } from './agreed-key.ts'
 import { openKeptCheckpoint, type KeptCheckpoint } from './kept-checkpoint.ts'
 import { openLogKey } from './log-key.ts'
 import { openSealer, type Sealer, type SealerOptions, type SealerState } from './sealer.ts'
@@ -58,23 +59,32 @@ const lost = 'The key that signed this log is gone. Put it back, or name it in a
 
 /**
  * Makes the key at the first use: where nothing was signed yet. A log whose key is gone is not
- * signed by another; the sealer then only tells so. Throws ECONFIG for keys that are none.
+ * signed by another; the sealer then only tells so. Throws ECONFIG for keys that are none, ELOGKEY
+ * where the other instances on the store have another.
  */
 export const openSealing = async (
   place: SealingPlace & {
     readonly audit: AuditLog
+    /** Of a store that several instances share: they agree on one key. */
+    readonly records?: Records | undefined
     readonly onEvent?: SealerOptions['onEvent']
+    readonly now?: () => Date
   },
 ): Promise<Sealer> => {
-  const { settings, audit, onEvent } = place
+  const { settings, audit, records, onEvent, now = () => new Date() } = place
   const former = formerKeys(settings)
   const { checkpoints } = await audit.tree()
   const kept = keptCheckpointOf(place)
   const fresh = checkpoints.length === 0 && (await kept.read()) === undefined
   const signer = await openLogKey({
     ...keyPlace(place),
-    create: fresh && settings.key === undefined,
+    create: fresh && settings.key === undefined && !(records && (await isAgreed(records))),
   })
+  if (records) {
+    const { formerKeys: replaced } = settings
+    const checkpoint = checkpoints.at(-1)
+    await agreeOnKey({ records, signer, former, formerKeys: replaced, checkpoint, now })
+  }
   if (signer === undefined) {
     const { size } = await audit.tree()
     const state: SealerState = { size, signed: 0, fault: lost }

@@ -1,5 +1,13 @@
 /** The audit log against somebody who can write to the database and the files beside it. */
-import { cpSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -378,6 +386,55 @@ t.test('a new key, and the old one known as a former one', async t => {
   t.match(await verifyLog({ audit, keys: keys.slice(0, 1), outside }), {
     findings: [{ kind: 'checkpoint' }, { kind: 'checkpoint' }],
   })
+})
+
+t.test('instances on one store agree on one key', async t => {
+  const store = await openLocalStore({ path: join(root, 'agreed') })
+  t.teardown(() => store.close())
+  const { audit, records } = store
+  const folder = (name: string) => join(root, 'agreed', name)
+  for (const name of ['a', 'b', 'c']) mkdirSync(folder(name), { recursive: true })
+  const start = async (name: string, more: object = {}) => {
+    const place = { settings: { ...settings, ...more }, storage: folder(name) }
+    const sealer = await openSealing({ ...place, audit, records })
+    t.teardown(() => sealer.close())
+    return sealer
+  }
+  const refused = { code: 'ELOGKEY', status: 500 }
+  const keyOf = async (name: string, origin?: string) =>
+    (await openLogKey({ path: join(folder(name), keyFile), create: true, origin }))
+      ?.verifierKey ?? ''
+
+  // of two that start at once with a key of their own only one may go on
+  await keyOf('a')
+  await keyOf('b')
+  const both = await Promise.allSettled([start('a'), start('b')])
+  t.same(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  const [first, second] = both[0]?.status === 'fulfilled' ? ['a', 'b'] : ['b', 'a']
+  const lost = both.find(one => one.status === 'rejected')
+  t.match(lost?.reason, { ...refused, details: { wanted: await keyOf(first) } })
+  await t.rejects(start('c'), refused, 'none of its own')
+  t.notOk(existsSync(join(folder('c'), keyFile)), 'and none is made')
+  await t.rejects(start(first, { origin: 'other.example' }), refused, 'another name')
+  await append(audit, 0, 3)
+  t.ok(await (await start(first)).seal())
+
+  // replaced on purpose: who says so may go on, and from then on the old one may not
+  const old = await keyOf(first)
+  const origin = parseVerifierKey(old).name
+  t.ok(await (await start(second, { origin, formerKeys: [old] })).seal())
+  await t.rejects(start(first), refused)
+  t.ok(await start(second, { origin, formerKeys: [old] }))
+
+  // a log that was signed before there was an agreement
+  await records.delete('audit-log', 'key')
+  await append(audit, 3, 4)
+  t.ok(await (await start(second, { origin, formerKeys: [old] })).seal())
+  await records.delete('audit-log', 'key')
+  await t.rejects(start('c'), refused)
+  await keyOf('c')
+  await t.rejects(start('c'), refused)
+  t.ok(await start(second, { origin }))
 })
 
 t.test('signing goes on by itself, and a disk that fails is told', async t => {

@@ -63,7 +63,7 @@ export const prune: Run = async (args, io) => {
     () => false,
   )
   if (there) throw new AttestryError('EUSAGE', `--out ${out}: there is such a file already`)
-  return withStore(values, io, async ({ audit }, settings) => {
+  return withStore(values, io, async ({ audit, records }, settings) => {
     const place = { settings: settings.auditLog, storage: settings.storage.path }
     const { pruned } = await audit.tree()
     const last = await lastBefore(audit, time)
@@ -73,7 +73,11 @@ export const prune: Run = async (args, io) => {
       )
       return 0
     }
-    const sealer = await openSealing({ ...place, audit })
+    const sealer = await openSealing({
+      ...place,
+      audit,
+      ...(settings.storage.postgres && { records }),
+    })
     const checkpoint = await sealer.seal()
     await sealer.close()
     const signer = await logKeyOf(place)
