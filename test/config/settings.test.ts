@@ -162,36 +162,6 @@ t.test('variables win over the file, the command line over variables', async t =
   })
 })
 
-t.test('where the policy comes from', async t => {
-  const { cwd, load } = at(t, {
-    'attestry.yaml': 'policySource: store\nviews: { one: {} }\n',
-    'files.yaml':
-      'policySource: store\npolicies: [a.txt]\nviews: { one: { policies: [a.txt] } }',
-    'empty.yaml': 'views: { one: {} }',
-    'a.txt': '',
-  })
-  t.match(await load(), { policySource: 'store', policies: [], views: { one: {} } })
-  t.equal(
-    (await load({ ATTESTRY_POLICY_SOURCE: 'files' }, {}, 'files.yaml')).policySource,
-    'files',
-  )
-  const named = await load({}, { policy: ['a.txt'] })
-  t.match(named, { policySource: 'files', policies: [join(cwd, 'a.txt')] }, 'by --policy')
-  await t.rejects(load({}, {}, 'files.yaml'), {
-    code: 'ECONFIG',
-    details: {
-      complaints: [
-        { line: 2, column: 1 },
-        { line: 3, column: 17 },
-      ],
-    },
-  })
-  await t.rejects(load({}, {}, 'empty.yaml'), {
-    code: 'ECONFIG',
-    details: { complaints: [{ line: 1 }] },
-  })
-})
-
 t.test('every key has a variable that sets it', async t => {
   const files = {
     'a.txt': '',
@@ -254,7 +224,7 @@ t.test('every key has a variable that sets it', async t => {
   for (const key of settingKeys) {
     const { path, type } = key
     const name = path.join('.')
-    if (name === 'policySource') continue // goes with no files
+    if (name === 'policySource') continue // see test/rollout/rollout.test.ts
     if (/^summaries\.(key|passphrase)$/.test(name)) continue // see test/gate/summaries.test.ts
     const variable = variableName(path).replaceAll('<NAME>', 'NPM')
     const kinds: Record<string, string> = {

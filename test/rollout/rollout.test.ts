@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parseTexts } from '../../lib/cli/serve/policy-texts.ts'
+import { loadSettings, type Overrides } from '../../lib/config/settings.ts'
 import { AttestryError } from '../../lib/errors.ts'
 import { loadPolicies } from '../../lib/open-policies.ts'
 import { policyDigest } from '../../lib/policy/digest.ts'
@@ -46,6 +47,32 @@ const by = (content: Content): Publication => ({
   at: new Date('2026-06-01T00:00:00Z'),
 })
 const here = { upstreams: ['npm'], views: [] as string[] }
+
+t.test('where the policy comes from', async t => {
+  const cwd = t.testdir({
+    'attestry.yaml': 'policySource: store\nviews: { one: {} }\n',
+    'files.yaml':
+      'policySource: store\npolicies: [a.txt]\nviews: { one: { policies: [a.txt] } }',
+    'empty.yaml': 'views: { one: {} }',
+    'a.txt': '',
+  })
+  const load = (file?: string, env = {}, overrides: Overrides = {}) =>
+    loadSettings({ cwd, env, overrides, ...(file !== undefined && { file }) })
+  t.match(await load(), { policySource: 'store', policies: [], views: { one: {} } })
+  const byVariable = await load('files.yaml', { ATTESTRY_POLICY_SOURCE: 'files' })
+  t.equal(byVariable.policySource, 'files')
+  const named = await load(undefined, {}, { policy: ['a.txt'] })
+  t.match(named, { policySource: 'files', policies: [join(cwd, 'a.txt')] }, 'by --policy')
+  const both = {
+    complaints: [
+      { line: 2, column: 1 },
+      { line: 3, column: 17 },
+    ],
+  }
+  await t.rejects(load('files.yaml'), { code: 'ECONFIG', details: both })
+  const empty = { complaints: [{ line: 1 }] }
+  await t.rejects(load('empty.yaml'), { code: 'ECONFIG', details: empty })
+})
 
 t.test('publishing', async t => {
   await t.test('of two at once one is told, and nothing of either is lost', async t => {

@@ -1,7 +1,8 @@
 /** `attestry serve` as a process of its own, on the servers of a shared store. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
+import { openLogKey } from '../../../lib/sealing/log-key.ts'
 import { eventually } from '../../contract/tools.ts'
 
 export type InstanceOptions = {
@@ -66,8 +67,12 @@ export const startInstance = async (options: InstanceOptions): Promise<Instance>
   mkdirSync(folder, { recursive: true })
   const file = join(folder, 'attestry.yaml')
   writeFileSync(file, settingsOf(options))
+  // one key for all that are told of the same registry keys
+  const auditKey = join(dirname(options.keys), 'audit.key')
+  await openLogKey({ path: auditKey, create: true })
   const child = spawn(process.execPath, [bin, 'serve', '--config', file], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ATTESTRY_AUDIT_LOG_KEY: auditKey },
   })
   const end = () => void child.kill('SIGKILL')
   process.once('exit', end)
