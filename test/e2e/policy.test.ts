@@ -19,14 +19,9 @@ import { eventually } from '../contract/tools.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startRegistry } from '../support/registry.ts'
 import { freePort } from '../support/servers/free-port.ts'
-import { startObjectStore } from '../support/servers/object-store.ts'
-import { startPostgres } from '../support/servers/postgres.ts'
+import { startSharedServers } from '../support/servers/shared.ts'
 
-const postgres = await startPostgres()
-const s3 = postgres && (await startObjectStore())
-const skip = s3
-  ? false
-  : `no ${postgres ? 'Ceph RADOS gateway (radosgw, ceph-mon, ceph-osd)' : 'PostgreSQL (postgresql)'} is installed`
+const { postgres, s3, skip } = await startSharedServers()
 const sigstore = await localSigstore()
 const registry = await startRegistry({ sigstore })
 t.teardown(async () => {
