@@ -364,6 +364,21 @@ t.test('two instances', { skip, timeout: 400_000 }, async t => {
       return row?.['sync_state'] === 'sync'
     }
     t.ok(await eventually(replicated), 'it follows, and commits wait for it')
+    // one that knows both of them, and no address that moves
+    const common = { timeout: TIMEOUT, patience: OUTAGE }
+    const hosts = [postgres, standby].map(server => `127.0.0.1:${server?.port}`).join(',')
+    const third = await openSharedStore({
+      postgres: {
+        url: `postgres://attestry@${hosts}/postgres`,
+        schema: 'several',
+        connections: 2,
+        ...common,
+      },
+      s3: { ...bucket, region: 'us-east-1', ...common },
+      path: join(root, 'several'),
+    })
+    t.teardown(() => third.close())
+    await third.records.put('c', 'before', 1)
     // verdicts are made, and put on record, at the moment it dies
     let going = true
     const client = async (instance: Instance) => {
@@ -386,6 +401,9 @@ t.test('two instances', { skip, timeout: 400_000 }, async t => {
     await wire.mend(standby.port)
     await recovers(t, both)
     t.ok(await eventually(() => served.size > before + 8), 'new versions are admitted again')
+    t.ok(await eventually(async () => (await codeOf(() => third.check())) === undefined))
+    await third.records.put('c', 'after', 2)
+    t.equal(await third.records.get('c', 'before'), 1)
     going = false
     await Promise.all(clients)
     for (const instance of both) t.match(await ask(instance, await fresh()), { status: 200 })

@@ -1,5 +1,8 @@
 /** The contract on PostgreSQL and S3 as they are, and what only this store can be asked. */
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import openClient from 'postgres'
@@ -175,6 +178,60 @@ t.test('who waited in vain has waited for all', async t => {
   t.teardown(() => clearInterval(others))
   t.equal(await codeOf(() => busy.run('ask', silent)), 'ESTOREDOWN')
   t.equal(await busy.run('ask', async () => 2), 2, 'it answers others')
+})
+
+t.test('a server with a certificate', { skip }, async t => {
+  if (!postgres) return
+  const pem = (file: string) =>
+    readFileSync(join(import.meta.dirname, '../support/tls', file), 'utf8')
+  const set = async (on: boolean) => {
+    await postgres.query(`ALTER SYSTEM SET ssl = ${on ? 'on' : 'off'}`)
+    await postgres.query('SELECT pg_reload_conf()')
+  }
+  for (const part of ['cert', 'key']) {
+    postgres.write(`${part}.pem`, pem(`a.${part}.pem`))
+    await postgres.query(`ALTER SYSTEM SET ssl_${part}_file = '${part}.pem'`)
+  }
+  await set(true)
+  t.teardown(() => set(false))
+  const open = async (ca: string) => {
+    const options = optionsOf(name())
+    const url = options.postgres.url.replace('127.0.0.1', 'localhost')
+    return openSharedStore({ ...options, postgres: { ...options.postgres, url, ca } })
+  }
+  const store = await open(pem('a.cert.pem'))
+  t.teardown(() => store.close())
+  await store.records.put('c', 'k', 1)
+  t.equal(await store.records.get('c', 'k'), 1)
+  await t.rejects(open(pem('b.cert.pem')), /certificate/)
+})
+
+t.test('a server that takes connections and ends them', async t => {
+  let taken = 0
+  const nobody = createServer(socket => {
+    taken += 1
+    socket.on('error', () => undefined)
+    socket.destroy()
+  }).listen(0, '127.0.0.1')
+  await once(nobody, 'listening')
+  t.teardown(() => nobody.close())
+  const { port } = nobody.address() as AddressInfo
+  const found = openPostgres(
+    {
+      url: `postgres://attestry@127.0.0.1:${port}/postgres`,
+      schema: 'none',
+      connections: 4,
+      timeout: 1_000,
+      patience: 2_000,
+    },
+    { lifetime: { closed: false }, log: () => undefined },
+  )
+  t.teardown(() => found.close())
+  const ask = () => codeOf(() => found.run('ask', sql => sql`SELECT 1`))
+  const started = performance.now()
+  t.same(await Promise.all(Array.from({ length: 20 }, ask)), Array(20).fill('ESTOREDOWN'))
+  const seconds = (performance.now() - started) / 1000
+  t.ok(taken > 1 && taken < 20 + 12 * seconds, `${taken} connections in ${seconds} s`)
 })
 
 t.test('a frozen server', { skip }, async t => {

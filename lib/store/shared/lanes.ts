@@ -5,6 +5,8 @@ export type LaneOptions = {
   readonly count: number
   /** A client of one connection, which calls `closed` whenever that breaks. */
   readonly connect: (closed: () => void) => Sql
+  /** Ends one, within so many seconds. */
+  readonly end: (sql: Sql, seconds: number) => Promise<void>
 }
 
 export type Lanes = {
@@ -31,7 +33,7 @@ type Lane = { sql: Sql; breaks: number }
  * connection that has just broken, which ends the process (postgres 3.4, "Cannot read properties of
  * null"); here nothing is sent down a connection that broke since BEGIN.
  */
-export const openLanes = ({ count, connect }: LaneOptions): Lanes => {
+export const openLanes = ({ count, connect, end }: LaneOptions): Lanes => {
   const make = (): Lane => {
     const lane: Lane = { breaks: 0, sql: undefined as unknown as Sql }
     lane.sql = connect(() => (lane.breaks += 1))
@@ -66,7 +68,7 @@ export const openLanes = ({ count, connect }: LaneOptions): Lanes => {
   }
   const renew = (lane: Lane): Lane => {
     all.delete(lane)
-    lane.sql.end({ timeout: 0 }).catch(() => undefined)
+    void end(lane.sql, 0)
     const next = make()
     all.add(next)
     return next
@@ -117,9 +119,7 @@ export const openLanes = ({ count, connect }: LaneOptions): Lanes => {
       }
     },
     close: async () => {
-      await Promise.all(
-        [...all].map(({ sql }) => sql.end({ timeout: 1 }).catch(() => undefined)),
-      )
+      await Promise.all(Array.from(all, ({ sql }) => end(sql, 1)))
     },
   }
 }

@@ -7,6 +7,7 @@ import { assertOpen } from '../store-error.ts'
 import type { StoreLog } from '../store-event.ts'
 import { openCircuit, type StoreCall } from './circuit.ts'
 import { openLanes } from './lanes.ts'
+import { openSockets } from './postgres-sockets.ts'
 import { openRefusals } from './refusals.ts'
 
 export type PostgresOptions = {
@@ -121,9 +122,16 @@ class QueryTimeout extends Error {
 export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Postgres => {
   const { url, schema, timeout } = options
   const { lifetime, log } = tools
-  const connect = (max: number, onclose: () => void = () => undefined): Sql =>
-    postgres(url, {
+  const sockets = openSockets({ burst: options.connections + 8 })
+  const ended = new WeakSet<Sql>()
+  const end = async (sql: Sql, seconds: number): Promise<void> => {
+    ended.add(sql)
+    await sql.end({ timeout: seconds }).catch(() => undefined)
+  }
+  const connect = (max: number, onclose: () => void = () => undefined): Sql => {
+    const sql: Sql = postgres(url, {
       ...arrays,
+      ...{ socket: sockets.maker(() => ended.has(sql)) },
       onclose,
       max,
       connect_timeout: Math.max(1, Math.ceil(timeout / 1000)),
@@ -146,9 +154,11 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
       onnotice: () => undefined,
       ...(tools.onQuery && { debug: (_connection, query) => tools.onQuery?.(query) }),
     })
-  const lanes = openLanes({ count: 3, connect: closed => connect(1, closed) })
+    return sql
+  }
+  const lanes = openLanes({ count: 3, connect: closed => connect(1, closed), end })
   const singles = new Set<Sql>()
-  const leave = (sql: Sql) => void sql.end({ timeout: 0 }).catch(() => undefined)
+  const leave = (sql: Sql) => void end(sql, 0)
 
   const clocked = async <T>(work: Promise<T>): Promise<T> => {
     let timer: NodeJS.Timeout | undefined
@@ -186,7 +196,7 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
           throw error
         }
       },
-      close: () => wires.end({ timeout: 1 }).catch(() => undefined),
+      close: () => end(wires, 1),
     }
   }
   const pool = openWires(options.connections)
@@ -248,7 +258,7 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
     close: async () => {
       await Promise.all([
         ...Array.from(owned, wires => wires.close()),
-        ...Array.from(singles, sql => sql.end({ timeout: 1 }).catch(() => undefined)),
+        ...Array.from(singles, sql => end(sql, 1)),
         lanes.close(),
       ])
     },

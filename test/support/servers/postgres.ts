@@ -1,7 +1,15 @@
 /** A PostgreSQL server of our own on loopback, from Debian's package; `undefined` where it is not installed. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -21,6 +29,8 @@ export type PostgresServer = {
   query(text: string): Promise<readonly Record<string, unknown>[]>
   /** Where its tables are. */
   readonly data: string
+  /** A file beside them, that it alone may read. */
+  write(name: string, text: string): void
   /** Ends it as a power cut does. */
   kill(): Promise<void>
   /** Another server that follows this one, under the name `standby`. */
@@ -132,6 +142,12 @@ const openServer = async (
     url,
     port,
     data,
+    write: (name, text) => {
+      const file = join(data, name)
+      writeFileSync(file, text, { mode: 0o600 })
+      if (options.uid !== undefined && options.gid !== undefined)
+        chownSync(file, options.uid, options.gid)
+    },
     start,
     stop,
     query,
