@@ -11,6 +11,7 @@ import { observeTrust } from '../observe/trust-events.ts'
 import { version } from '../version.ts'
 import type { Run } from './io.ts'
 import { followPolicies } from './follow-policies.ts'
+import { closeInTime } from './serve/ending.ts'
 import { probe } from './serve/probe.ts'
 import { openRolloutTeller } from './serve/tell-rollout.ts'
 import { untilStopped } from './serve/signals.ts'
@@ -28,10 +29,6 @@ const options = () =>
       description: 'fatal, error, warn, info, debug, trace, silent.',
     },
   })
-
-/** Milliseconds that closing may take, and that the process may live on after it. */
-const CLOSING = 15_000
-const LINGER = 1_000
 
 const announce = (attestry: Attestry, log: Log, settings: Settings) => {
   const { url, policies, gate } = attestry
@@ -89,13 +86,9 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   await Promise.race([pause(settings.server.drain), untilStopped()])
   await follower?.close()
   teller.close()
-  // a server that does not answer must not keep us from ending
-  const closed = attestry.close().then(() => true)
-  const ended = await Promise.race([closed, pause(CLOSING, false)])
+  const ended = await closeInTime(attestry.close())
   metrics.close()
   log.info({ event: 'stopped', ended }, 'stopped')
-  // nor may a connection that nobody closes
-  setTimeout(() => process.exit(), LINGER).unref()
   return 0
 }
 

@@ -247,6 +247,68 @@ t.test('repeated verdicts', { timeout: 120_000 }, async t => {
   })
 })
 
+t.test('drained: not ready at once, served as before, gone in time', async t => {
+  const begin = async (t: Test) => {
+    const started = await start(t, 2, 'server: { drain: 2s }')
+    await started.ready()
+    t.same(await started.everywhere('/-/attestry/health/ready'), [200])
+    return started
+  }
+  await t.test('the first process is told', async t => {
+    const { child, exited, everywhere, of, get } = await begin(t)
+    const asked = performance.now()
+    child.kill('SIGTERM')
+    await until('no worker that is ready', async () =>
+      (await everywhere('/-/attestry/health/ready')).every(status => status === 503),
+    )
+    t.same(await everywhere('lib/-/lib-1.0.0.tgz'), [200])
+    t.same(await everywhere('/-/attestry/health/live'), [200])
+    t.equal((await get('lib')).status, 200)
+    t.same(await exited, [0, null])
+    const took = performance.now() - asked
+    t.ok(took > 2_000 && took < 20_000, `${took} ms`)
+    t.same(of('worker-ended'), [])
+    t.equal(of('stopped').length, 1)
+  })
+  await t.test('all are told at once, as service managers do', async t => {
+    const { child, exited, everywhere, of } = await begin(t)
+    const asked = performance.now()
+    for (const pid of [child.pid ?? 0, ...childrenOf(child.pid ?? 0)])
+      process.kill(pid, 'SIGTERM')
+    await until('no worker that is ready', async () =>
+      (await everywhere('/-/attestry/health/ready')).every(status => status === 503),
+    )
+    t.same(await everywhere('lib/-/lib-1.0.0.tgz'), [200])
+    t.same(await exited, [0, null])
+    t.ok(performance.now() - asked > 2_000)
+    t.same(of('worker-ended'), [])
+  })
+  await t.test('a second signal skips the waiting', async t => {
+    const { child, exited, of, ready } = await start(t, 2, 'server: { drain: 5m }')
+    await ready()
+    child.kill('SIGTERM')
+    await until('the word that it stops', () => of('stopping').length > 0)
+    child.kill('SIGTERM')
+    t.same(await exited, [0, null])
+  })
+  await t.test('workers end when the first process is killed', async t => {
+    const { child, exited } = await begin(t)
+    const workers = childrenOf(child.pid ?? 0)
+    t.equal(workers.length, 2)
+    child.kill('SIGKILL')
+    await exited
+    await until('nobody', () =>
+      workers.every(pid => {
+        try {
+          return process.kill(pid, 0) && false
+        } catch {
+          return true
+        }
+      }),
+    )
+  })
+})
+
 t.test('what is wrong with the settings is told once, and ends it', async t => {
   const { exited, file, other } = await start(t, 3, 'server: { tls: { cert: a, key: b } }')
   t.same(await exited, [2, null], file)

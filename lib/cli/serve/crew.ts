@@ -31,6 +31,8 @@ export type Crew = {
   readonly failed: Promise<number>
   readonly workers: () => readonly Worker[]
   readonly tell: (message: ToWorker) => void
+  /** All say that they are not ready, and none is replaced any more. */
+  readonly drain: () => void
   /** Lets all finish what is under way; resolves when they are gone. */
   readonly stop: (grace?: number) => Promise<void>
 }
@@ -112,6 +114,12 @@ export const openCrew = (options: CrewOptions): Crew => {
     for (let other = 2; other <= size; other++) start(other, 0)
   }
 
+  const drain = (): void => {
+    stopping = true
+    for (const timer of timers) clearTimeout(timer)
+    for (const worker of alive.values()) send(worker, { kind: 'drain' })
+  }
+
   start(1, 0, options.first)
 
   return {
@@ -120,9 +128,9 @@ export const openCrew = (options: CrewOptions): Crew => {
     tell: message => {
       for (const worker of alive.values()) send(worker, message)
     },
+    drain,
     stop: async (grace = GRACE) => {
-      stopping = true
-      for (const timer of timers) clearTimeout(timer)
+      drain()
       const gone = [...alive.values()].map(
         worker => new Promise<void>(resolve => worker.once('exit', () => resolve())),
       )

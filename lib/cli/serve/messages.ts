@@ -35,6 +35,8 @@ export type ToWorker =
       readonly type: string
       readonly text: string
     }
+  /** Says that it is not ready from now on, and serves as before. */
+  | { readonly kind: 'drain' }
   | { readonly kind: 'stop' }
 
 export type Serving = {

@@ -5,6 +5,7 @@
 import type { Worker } from 'node:cluster'
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Registry } from 'prom-client'
 import type { Settings } from '../../config/settings.ts'
 import { readTextFile } from '../../config/text-file.ts'
@@ -129,9 +130,16 @@ export const servePrimary = async (settings: Settings, first: Worker): Promise<n
   process.on('SIGHUP', onHangup)
 
   const ended = await Promise.race([untilStopped(), crew.failed])
-  if (typeof ended === 'string')
-    log.info({ event: 'stopping', signal: ended }, `${ended}: finishing what is under way`)
   process.off('SIGHUP', onHangup)
+  if (typeof ended === 'string') {
+    log.info({ event: 'stopping', signal: ended }, `${ended}: finishing what is under way`)
+    crew.drain()
+    // so that balancers look elsewhere before the port closes; a second signal ends at once
+    await Promise.race([
+      pause(settings.server.drain, undefined, { ref: false }),
+      untilStopped(),
+    ])
+  }
   await follower?.close()
   await crew.stop()
   metrics.close()

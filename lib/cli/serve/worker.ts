@@ -1,6 +1,7 @@
 /** One of the processes of a cluster: a whole server, told by the first process what is in force. */
 import cluster from 'node:cluster'
 import { once } from 'node:events'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Registry } from 'prom-client'
 import { openAttestry, type Attestry } from '../../attestry.ts'
 import type { Settings } from '../../config/settings.ts'
@@ -12,6 +13,7 @@ import { openMetrics } from '../../observe/metrics.ts'
 import { observeTrust } from '../../observe/trust-events.ts'
 import { version } from '../../version.ts'
 import { isMessage, type FromWorker, type PolicyTexts, type ToWorker } from './messages.ts'
+import { closeInTime } from './ending.ts'
 import { parseTexts } from './policy-texts.ts'
 import { probe } from './probe.ts'
 import { untilStopped } from './signals.ts'
@@ -19,7 +21,7 @@ import { openRolloutTeller } from './tell-rollout.ts'
 
 type Start = Extract<ToWorker, { kind: 'start' }>
 
-const kinds = ['start', 'adopt', 'trust', 'collect', 'scraped', 'stop'] as const
+const kinds = ['start', 'adopt', 'trust', 'collect', 'scraped', 'drain', 'stop'] as const
 
 const tell = (message: FromWorker): void => {
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined)
@@ -91,6 +93,11 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
   let attestry: Attestry | undefined
   /** Told while this one was still starting. */
   const early: PolicyTexts[] = []
+  let leaving = false
+  const drain = (): void => {
+    leaving = true
+    attestry?.drain()
+  }
   let stop: () => void = () => undefined
   const stopped = new Promise<void>(resolve => (stop = resolve))
 
@@ -115,11 +122,15 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
         return
       case 'scraped':
         return scraped(message.id, message)
+      case 'drain':
+        return drain()
       case 'stop':
         return stop()
       default:
     }
   })
+  // without the first process nobody would ever end us
+  process.once('disconnect', stop)
   // the first process reads the policies again, for all, and tells when to ask for trust
   process.on('SIGHUP', () => undefined)
   process.on('unhandledRejection', error =>
@@ -140,6 +151,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
   })
   for (const policies of early) adopt(policies)
   teller.serving(attestry)
+  if (leaving) attestry.drain()
   const { url, policies, gate, store } = attestry
   metrics.storeBacklog(() => store.backlog?.() ?? {})
   tell({
@@ -149,9 +161,17 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     policyDigest: gate.policyDigest,
   })
   if (start.first) void probe(attestry, log, settings)
-  await Promise.race([stopped, untilStopped()])
+  const signalled = untilStopped().then(async () => {
+    // of this process alone, or of all of them at once, as service managers do
+    drain()
+    await Promise.race([
+      pause(settings.server.drain, undefined, { ref: false }),
+      untilStopped(),
+    ])
+  })
+  await Promise.race([stopped, signalled])
   teller.close()
-  await attestry.close()
+  await closeInTime(attestry.close())
   metrics.close()
   return 0
 }

@@ -129,9 +129,11 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
     await sql.end({ timeout: seconds }).catch(() => undefined)
   }
   const connect = (max: number, onclose: () => void = () => undefined): Sql => {
+    // an option that the client's types do not list
+    const unlisted = { socket: sockets.maker(() => ended.has(sql)) }
     const sql: Sql = postgres(url, {
       ...arrays,
-      ...{ socket: sockets.maker(() => ended.has(sql)) },
+      ...unlisted,
       onclose,
       max,
       connect_timeout: Math.max(1, Math.ceil(timeout / 1000)),
