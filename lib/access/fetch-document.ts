@@ -1,5 +1,4 @@
 /** One small JSON document over HTTP: a time and a size limit, no redirects, no credentials. */
-import { request } from 'undici'
 import { AttestryError, isAttestryError, messageOf } from '../errors.ts'
 
 export type FetchLimits = {
@@ -16,6 +15,7 @@ export const fetchDocumentWith =
     const fail = (why: string, cause?: unknown) =>
       new AttestryError('EISSUER', `${url}: ${why}`, { cause })
     try {
+      const { request } = await import('undici')
       const { statusCode, body } = await request(url, {
         headers: { accept: 'application/json', 'user-agent': userAgent },
         signal: AbortSignal.timeout(timeout),

@@ -3,7 +3,6 @@
  * limit, no redirects (a request may carry an identity token), and no word of the request in what
  * is told of its failure.
  */
-import { request } from 'undici'
 import { AttestryError, isAttestryError, messageOf } from '../errors.ts'
 import { version } from '../version.ts'
 
@@ -98,6 +97,7 @@ export const askService = async (
   }
   checkServiceUrl(service, url)
   try {
+    const { request } = await import('undici')
     const response = await request(url, {
       method,
       headers: { accept: 'application/json', 'user-agent': `attestry/${version}`, ...headers },

@@ -1,7 +1,7 @@
 /** `attestry serve`: the proxy, until it is told to stop. */
 import cluster from 'node:cluster'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Registry } from 'prom-client'
+import { Registry } from '../observe/prom-client.ts'
 import type { Attestry } from '../attestry.ts'
 import type { Settings } from '../config/settings.ts'
 import { observe } from '../observe/events.ts'

@@ -1,6 +1,6 @@
 /** Numbers for Prometheus. Labels are drawn from small fixed sets: no package name, no address. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, type Registry } from './prom-client.ts'
 import type { AuditEntry } from '../types.ts'
 import { openTally } from './tally.ts'
 

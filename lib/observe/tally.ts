@@ -2,7 +2,7 @@
  * A counter for what happens thousands of times a second. prom-client checks and hashes the labels of
  * each; here what happened is counted in plain numbers, and told when the counter is read.
  */
-import { Counter, type Registry } from 'prom-client'
+import { Counter, type Registry } from './prom-client.ts'
 
 export type TallyOptions<L extends string> = {
   readonly name: string

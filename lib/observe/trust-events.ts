@@ -1,5 +1,5 @@
 /** What is told of trust: other trust in force, sources that cannot be renewed, what will end soon. */
-import type { Registry } from 'prom-client'
+import type { Registry } from './prom-client.ts'
 import { logEvent } from './events.ts'
 import type { Log } from './log.ts'
 import { openTrustMetrics, type TrustNumbers } from './trust-metrics.ts'

@@ -1,5 +1,5 @@
 /** Numbers about trust. In a cluster every worker has them; together they count once. */
-import { Counter, Gauge, type Registry } from 'prom-client'
+import { Counter, Gauge, type Registry } from './prom-client.ts'
 
 export type TrustNumbers = {
   readonly sources: readonly {

@@ -6,7 +6,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DownloadHTTPError, DownloadLengthMismatchError } from 'tuf-js/dist/error.js'
-import { request } from 'undici'
 import { AttestryError, messageOf } from '../errors.ts'
 
 /** What tuf-js asks of a fetcher. */
@@ -67,6 +66,7 @@ export const mirrorPlace = (mirror: string, options: MirrorOptions): TufPlace =>
   const bytesOf = async (url: string, maxLength: number): Promise<Buffer> => {
     const limit = Math.min(maxLength, fileLimit)
     try {
+      const { request } = await import('undici')
       const { statusCode, body } = await request(url, {
         headers: { 'user-agent': userAgent },
         signal: AbortSignal.any([over, AbortSignal.timeout(timeout)]),

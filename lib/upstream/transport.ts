@@ -1,7 +1,7 @@
 /** One request on the wire: connections, headers, redirects. Knows nothing of packages. */
 import type { Readable } from 'node:stream'
 import { getCACertificates } from 'node:tls'
-import { Agent, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { guardedLookup } from './addresses.ts'
 import { statusFault, upstreamError, retryAfter, type Fault } from './faults.ts'
 import { instanceHeader, isLoopAnswer, loopError, viaHeader } from './loop.ts'
@@ -87,14 +87,21 @@ const identify =
 
 const one = (value: string | string[] | undefined) => (Array.isArray(value) ? value[0] : value)
 
+/**
+ * Milliseconds until the client library is loaded though nothing was asked: loading it takes a tenth
+ * of a server's start, and the first answer needs none of it.
+ */
+const LOAD = 500
+
 export const openTransport = (options: TransportOptions): Transport => {
   const { route, timeouts, connections, ca, userAgent, self, authorization } = options
   const identity = identify({
     'user-agent': userAgent,
     ...(self && { [viaHeader]: self }),
   })
-  const open = (lookup: object) =>
-    new Agent({
+  const open = async (lookup: object) => {
+    const { Agent } = await import('undici')
+    return new Agent({
       connections,
       pipelining: 1,
       allowH2: false,
@@ -107,13 +114,24 @@ export const openTransport = (options: TransportOptions): Transport => {
         ...lookup,
       },
     })
+  }
   const ours: Record<string, string> = authorization === undefined ? {} : { authorization }
-  const configured = open({})
-  const foreign = open({ lookup: guardedLookup(route.kinds) })
-  const [own, guarded] = [configured.compose(identity), foreign.compose(identity)]
+  let closed = false
+  const openAgents = async () => {
+    const configured = await open({})
+    const foreign = await open({ lookup: guardedLookup(route.kinds) })
+    const close = () => Promise.all([configured.destroy(), foreign.destroy()])
+    if (closed) await close()
+    return { own: configured.compose(identity), guarded: foreign.compose(identity), close }
+  }
+  let agents: ReturnType<typeof openAgents> | undefined
+  // what fails here fails again where somebody waits for it
+  const early = setTimeout(() => void (agents ??= openAgents()).catch(() => undefined), LOAD)
+  early.unref()
 
   const send = async (url: URL, outgoing: Outgoing, signal: AbortSignal): Promise<Reply> => {
     const { method, headers, body: sent, headersTimeout } = outgoing
+    const { own, guarded } = await (agents ??= openAgents())
     const {
       statusCode,
       headers: raw,
@@ -157,7 +175,10 @@ export const openTransport = (options: TransportOptions): Transport => {
       }
     },
     close: async () => {
-      await Promise.all([configured.destroy(), foreign.destroy()])
+      closed = true
+      clearTimeout(early)
+      const opened = await agents?.catch(() => undefined)
+      await opened?.close()
     },
   }
 }

@@ -31,7 +31,7 @@ const claims = {
 }
 
 let clock = at
-const fetchDocument = fetchDocumentWith({ timeout: 300, size: 64 * 1024, userAgent: 'test' })
+const fetchDocument = fetchDocumentWith({ timeout: 1500, size: 64 * 1024, userAgent: 'test' })
 const open = (options: Partial<AccessOptions> = {}) =>
   openAccess({
     records,

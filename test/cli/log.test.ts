@@ -2,7 +2,7 @@
 import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
-import { Registry } from 'prom-client'
+import { Registry } from '../../lib/observe/prom-client.ts'
 import { list as listTar } from 'tar'
 import t, { type Test } from 'tap'
 import { openLog } from '../../lib/observe/log.ts'

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream'
 import { stripVTControlCharacters } from 'node:util'
-import { Registry } from 'prom-client'
+import { Registry } from '../../lib/observe/prom-client.ts'
 import t from 'tap'
 import { AttestryError } from '../../lib/errors.ts'
 import { logEvent, observe } from '../../lib/observe/events.ts'

@@ -1,5 +1,5 @@
 /** Metrics of a cluster: whichever worker is asked answers for all of them together. */
-import { AggregatorRegistry, type Registry } from 'prom-client'
+import { AggregatorRegistry, type Registry } from '../../observe/prom-client.ts'
 import type { MetricsJson } from './messages.ts'
 
 export type ScrapesOptions = {

@@ -2,7 +2,7 @@
 import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Registry } from 'prom-client'
+import { Registry } from '../../observe/prom-client.ts'
 import { openAttestry, type Attestry } from '../../attestry.ts'
 import type { Settings } from '../../config/settings.ts'
 import { AttestryError } from '../../errors.ts'
