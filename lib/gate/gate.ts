@@ -183,7 +183,7 @@ export type Gate = {
   /** Other trust is in force: everything is judged anew, from evidence examined anew where it is asked for. */
   readonly distrust: () => void
   readonly check: () => Promise<void>
-  /** Resolves when background checks have ended; for tests and for closing. */
+  /** Resolves when background checks have ended and what they and requests wrote is on record. */
   readonly idle: () => Promise<void>
   readonly close: () => Promise<void>
 }
@@ -321,7 +321,7 @@ export const openGate = (options: GateOptions): Gate => {
   const common = {
     distrust: epochs.bumpAll,
     check: () => store.check(),
-    idle: background.idle,
+    idle: async () => void (await Promise.all([background.idle(), repeats.written()])),
     close: async () => {
       unfollow()
       await background.close()

@@ -1,11 +1,12 @@
 /**
  * Remembered verdicts that are given again and again, gathered into few entries of the audit log.
- * That a client was given a verdict is written at once; how often it was given again within the
- * window, at its end. So a crash never loses who received what, only how often in the last window.
+ * That a client was given a verdict is written at once, together with what else came within some
+ * milliseconds; how often it was given again within the window, at its end. So a crash never loses
+ * who received what, only how often in the last window.
  */
 import { setImmediate as breathe } from 'node:timers/promises'
 import type { AuditLog } from '../store/store.ts'
-import type { RecordedVerdict } from '../types.ts'
+import type { AuditEntry, RecordedVerdict } from '../types.ts'
 import type { Client, GateObserver } from './gate.ts'
 
 export type RepeatsOptions = {
@@ -21,6 +22,8 @@ export type RepeatsOptions = {
 export type Repeats = {
   /** `verdict` is the same object as long as it is the same verdict. */
   readonly add: (verdict: RecordedVerdict, client: Client) => void
+  /** Waits until what was to be written by now is. */
+  readonly written: () => Promise<void>
   /** Writes what is gathered, and waits for it; what comes later is written by itself. */
   readonly close: () => Promise<void>
 }
@@ -43,6 +46,8 @@ type Gathering = {
   last: number
 }
 
+/** Milliseconds that entries wait for others: in one transaction they cost half. */
+const linger = 10
 /** Entries made in one turn of the event loop: about 2 ms. */
 const slice = 256
 /** Windows that end within this part of one are looked at together. */
@@ -54,7 +59,9 @@ export const openRepeats = (options: RepeatsOptions): Repeats => {
   const texts = new WeakMap<Client, string>()
   /** In the order of their ends. */
   const open = new Set<Gathering>()
+  const due: (() => void)[] = []
   const writing = new Set<Promise<void>>()
+  let sending: NodeJS.Timeout | undefined
   let timer: NodeJS.Timeout | undefined
   let closed = window === 0
 
@@ -82,25 +89,42 @@ export const openRepeats = (options: RepeatsOptions): Repeats => {
     gathering.last = Math.max(gathering.last, last)
   }
 
+  const append = (entry: AuditEntry, again: () => void): void => {
+    const written = audit
+      .append(entry)
+      .catch((error: unknown) => {
+        observer.onError?.('audit', error)
+        if (!closed) again()
+      })
+      .finally(() => writing.delete(written))
+    writing.add(written)
+  }
+
+  const appendSome = (): void => {
+    clearTimeout(sending)
+    for (const work of due.splice(0, slice)) work()
+    sending = due.length > 0 ? setTimeout(appendSome, 0) : undefined
+  }
+
   /** Also after it has ended; what could not be written is counted again in the next window. */
   const write = (gathering: Gathering): void => {
     const { verdict, given, times, first, last } = gathering
     gathering.times = 0
     gathering.first = Number.POSITIVE_INFINITY
     gathering.last = Number.NEGATIVE_INFINITY
-    const written = audit
-      .append({
-        at: new Date(first).toISOString(),
-        ...(times > 1 && { last: new Date(last).toISOString(), times }),
-        client: given.client,
-        ...verdict,
-      })
-      .catch((error: unknown) => {
-        observer.onError?.('audit', error)
-        if (!closed) count(openOf(verdict, given.client), times, first, last)
-      })
-      .finally(() => writing.delete(written))
-    writing.add(written)
+    const again = () => count(openOf(verdict, given.client), times, first, last)
+    const several = times > 1 && { times, last: new Date(last).toISOString() }
+    const at = new Date(first).toISOString()
+    due.push(() => append({ at, ...several, client: given.client, ...verdict }, again))
+    sending ??= setTimeout(appendSome, linger)
+  }
+
+  const written = async (): Promise<void> => {
+    while (due.length > 0) {
+      appendSome()
+      await breathe()
+    }
+    await Promise.all(writing)
   }
 
   const end = (gathering: Gathering): void => {
@@ -157,6 +181,8 @@ export const openRepeats = (options: RepeatsOptions): Repeats => {
   }
 
   return {
+    written,
+
     add: (verdict, client) => {
       const at = now().getTime()
       const known = clients.get(textOf(client))?.gatherings.get(verdict)
@@ -179,7 +205,7 @@ export const openRepeats = (options: RepeatsOptions): Repeats => {
         }
         end(gathering)
       }
-      await Promise.all(writing)
+      await written()
     },
   }
 }

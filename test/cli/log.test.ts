@@ -25,7 +25,7 @@ import {
 import { parseVerifierKey } from '../../lib/transparency/note.ts'
 import { parseTilePath, readEntryBundle, tilePath } from '../../lib/transparency/tile-path.ts'
 import { nodesOf, tilesRead, widthOf, withTiles } from '../../lib/transparency/tiles.ts'
-import { auditEntry } from '../contract/tools.ts'
+import { auditEntry, eventually } from '../contract/tools.ts'
 import { forge } from '../sealing/forger.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy, writeSettings } from '../support/proxy.ts'
@@ -163,6 +163,10 @@ t.test('the record of a server, watched from outside', async t => {
 
   const health = async () =>
     (await (await fetch(`${proxy.url}-/attestry/health/ready`)).json()) as object
+  // a checkpoint is told a moment after it is kept
+  const counted = async () =>
+    (await metrics.text()).text.includes('\nattestry_audit_log_signed_entries 7\n')
+  t.ok(await eventually(counted))
   const { text } = await metrics.text()
   t.match(await health(), { status: 'ready', auditLog: 'signed' })
   t.match(text, /^attestry_audit_log_entries 7$/m)

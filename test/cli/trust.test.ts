@@ -104,6 +104,7 @@ t.test('attestry store affected', async t => {
   t.equal(await get(`v/mobile/${tarball('keyed')}`, 'npm/12'), 200)
   t.equal(await get(tarball('proven'), 'npm/12'), 200)
   t.equal(await get(tarball('plain'), 'npm/12'), 200)
+  await proxy.gate.idle()
   t.match(await run(), {
     code: 0,
     stdout: '4 versions were sent; none of them is refused now.\n',

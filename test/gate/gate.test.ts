@@ -152,6 +152,7 @@ t.test('an honest package', async t => {
 
   t.test('the audit record', async t => {
     const entries = []
+    await proxy.gate.idle()
     for await (const entry of proxy.store.audit.read({ name: '@acme/honest' }))
       entries.push(entry)
     t.ok(entries.length >= 5, 'every tarball request')

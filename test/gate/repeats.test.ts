@@ -44,11 +44,13 @@ t.test('the first is written at once, the others together', async t => {
     // each request has a client of its own, whatever it says
     repeats.add(app, { ...one })
   }
+  await repeats.written()
   t.same(written, [{ at: iso(1), client: one, ...app }], 'as an entry always was')
   await repeats.close()
   t.same(written.slice(1), [{ at: iso(2), last: iso(5), times: 3, client: one, ...app }])
   repeats.add(app, one)
   repeats.add(app, one)
+  await repeats.written()
   t.equal(written.length, 4, 'once closed, each by itself')
 })
 
@@ -66,6 +68,7 @@ t.test('only what is the same is gathered', async t => {
   const verdicts = [app, verdictOn('app'), verdictOn('lib')]
   for (let round = 0; round < 2; round++)
     for (const client of clients) for (const verdict of verdicts) repeats.add(verdict, client)
+  await repeats.written()
   t.equal(written.length, clients.length * verdicts.length)
   await repeats.close()
   t.equal(written.length, 2 * clients.length * verdicts.length)
@@ -78,7 +81,7 @@ t.test('only what is the same is gathered', async t => {
 t.test('with a window of nothing each is written by itself', async t => {
   const { repeats, written } = open(t, { window: 0 })
   for (let i = 0; i < 5; i++) repeats.add(app, one)
-  t.equal(written.length, 5)
+  t.ok(await eventually(() => written.length === 5), 'within milliseconds')
 })
 
 t.test('who goes on asking has an entry for each window, and a pause begins anew', async t => {
@@ -103,6 +106,7 @@ t.test('who goes on asking has an entry for each window, and a pause begins anew
   // a window without any closes the gathering
   await new Promise(done => setTimeout(done, 5 * window))
   repeats.add(app, one)
+  await repeats.written()
   t.equal(written.length, before + 1, 'and the next is written at once')
 })
 
@@ -110,6 +114,7 @@ t.test('memory is bounded: the oldest gathering is ended early', async t => {
   const { repeats, written, total } = open(t, { max: 10 })
   const verdicts = Array.from({ length: 1000 }, (_, n) => verdictOn(`p${n}`))
   for (const verdict of verdicts) for (let i = 0; i < 3; i++) repeats.add(verdict, one)
+  await repeats.written()
   t.ok(total() >= 3 * (verdicts.length - 10), `${total()} are written, ten are open`)
   for (const verdict of verdicts) repeats.add(verdict, one)
   await repeats.close()

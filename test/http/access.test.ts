@@ -70,6 +70,7 @@ const openProxy = async (t: Test, lines: string, options: Partial<ProxyOptions> 
   }
   const audit = async () => {
     const entries: StoredAuditEntry[] = []
+    await proxy.gate.idle()
     for await (const entry of proxy.store.audit.read()) entries.push(entry)
     return entries
   }

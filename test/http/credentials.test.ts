@@ -188,6 +188,7 @@ const recorders = async (t: Test, answer: 'well' | 'badly' | 'not at all') => {
 
 const told = async ({ proxy, log, metrics }: Awaited<ReturnType<typeof open>>) => {
   const audit: string[] = []
+  await proxy.gate.idle()
   for await (const entry of proxy.store.audit.read()) audit.push(JSON.stringify(entry))
   await proxy.gate.idle()
   return {

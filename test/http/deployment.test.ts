@@ -200,6 +200,7 @@ location /tools/npm/ {
         'user-agent': 'through nginx',
       })
       const addresses = new Set<string>()
+      await trusting.gate.idle()
       for await (const { client } of trusting.store.audit.read())
         if (client.agent === 'through nginx') addresses.add(client.address)
       t.same([...addresses], ['127.0.0.1'], 'whoever asked nginx')
