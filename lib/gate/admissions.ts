@@ -148,7 +148,7 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     const known = claims.integrity && (await book.recall(index, claims, claims.integrity))
     const already = known && (await verdictOn(index, claims, known))
     if (already?.decision === 'refuse') return { verdict: already }
-    const download = startDownload(upstreamFor(id.name), claims.tarball, store.blobs)
+    const download = startDownload(upstreamFor(id.name), claims, store.blobs)
     try {
       const promised = claims.integrity
       if (promised) {

@@ -8,7 +8,8 @@ import type { Upstream } from '../upstream/upstream.ts'
 export type Download = {
   readonly staged: StagedBlob
   readonly info: BlobInfo
-  readonly sha1: string
+  /** Hexadecimal; where the packument promises no sha512. */
+  readonly sha1?: string
 }
 
 export type Downloading = {
@@ -20,7 +21,11 @@ export type Downloading = {
 const MISSING = 'has no such tarball'
 
 /** Starts at once; `done` rejects with the upstream's error, and then nothing is left behind. */
-export const startDownload = (upstream: Upstream, url: string, blobs: Blobs): Downloading => {
+export const startDownload = (
+  upstream: Upstream,
+  { tarball: url, integrity }: Pick<VersionClaims, 'tarball' | 'integrity'>,
+  blobs: Blobs,
+): Downloading => {
   let abandoned = false
   let stop: (() => void) | undefined
   const run = async (): Promise<Download> => {
@@ -38,16 +43,17 @@ export const startDownload = (upstream: Upstream, url: string, blobs: Blobs): Do
     // it may fail before it is read; reading it then throws the same error
     body.on('error', () => undefined)
     const staged = await blobs.stage()
-    const sha1 = createHash('sha1')
+    const sha1 = integrity ? undefined : createHash('sha1')
     try {
       stop = () => body.destroy()
       if (abandoned) stop()
       for await (const chunk of body as AsyncIterable<Buffer>) {
-        sha1.update(chunk)
+        sha1?.update(chunk)
         await staged.write(chunk)
       }
       if (abandoned) throw new AttestryError('EUPSTREAM', 'The transfer was abandoned.')
-      return { staged, info: await staged.finish(), sha1: sha1.digest('hex') }
+      const info = await staged.finish()
+      return { staged, info, ...(sha1 && { sha1: sha1.digest('hex') }) }
     } catch (error) {
       body.destroy()
       await staged.abort()
@@ -74,10 +80,9 @@ export const bytesFact = (
   download: Pick<Download, 'info' | 'sha1'>,
   from?: Pick<Upstream, 'name' | 'evidenceFrom'>,
 ): Fact<{ readonly size: number }> => {
-  const { info, sha1 } = download
-  const [wanted, found] = claims.integrity
-    ? [claims.integrity, info.integrity]
-    : [claims.shasum ?? sha1, sha1]
+  const { info, sha1 = 'none' } = download
+  const found = claims.integrity ? info.integrity : sha1
+  const wanted = claims.integrity ?? claims.shasum ?? found
   return wanted === found
     ? { state: 'verified', size: info.size }
     : {

@@ -52,7 +52,7 @@ export const openSignVersion = (options: SignVersionOptions): SignVersion => {
     const pin = await pins.get(id, upstream.name)
     if (pin && pin.integrity !== integrity)
       throw refuse(`other bytes were admitted under this version (${pin.integrity})`)
-    const download = startDownload(upstream, claims.tarball, store.blobs)
+    const download = startDownload(upstream, claims, store.blobs)
     try {
       const bytes = bytesFact(claims, await download.done, upstream)
       if (bytes.state !== 'verified')
