@@ -2,6 +2,7 @@
  * From claims and facts to verdicts: puts together what the policy judges by, for one version or
  * for all versions of a package, and looks up the predecessors' publishers where continuity asks.
  */
+import { judgesAlike } from '../policy/alike.ts'
 import { publisherPredecessors } from '../policy/continuity.ts'
 import { judge } from '../policy/evaluate.ts'
 import type { Policy } from '../policy/policy.ts'
@@ -12,7 +13,7 @@ import { openPace } from './pace.ts'
 import { sightingOf, type PackageIndex } from './package-index.ts'
 import { isObserved } from './reasons.ts'
 import { splitViewFact } from './split-view.ts'
-import { carriedFrom, provenOf, type Standing } from './standing.ts'
+import { carriedFrom, provenOf, type Carried, type Standing } from './standing.ts'
 import type { VouchBook } from './vouch-book.ts'
 
 /** Predecessors looked up at most for one verdict; the nearest come first. */
@@ -153,7 +154,7 @@ export const openJudges = ({ policies, book, vouches, trustOf, now }: JudgesOpti
       const refused = new Map<string, Verdict>()
       const observed = new Map<string, Verdict>()
       const changing = new Map<string, number>()
-      const judgeOne = async (claims: VersionClaims) => {
+      const judgeOne = async (claims: VersionClaims): Promise<Carried> => {
         const facts = standingEvidence(index, claims, known.get(claims.version))
         const evidence = vouched ? await withVouches(index, facts) : facts
         const verdict = judge(layers, inputFor(index, claims, evidence, history), at)
@@ -161,9 +162,20 @@ export const openJudges = ({ policies, book, vouches, trustOf, now }: JudgesOpti
         const tells = verdict.decision === 'refuse' || isObserved(verdict)
         return { verdict: tells ? verdict : undefined, changesAt }
       }
+      const alike = !vouched && judgesAlike(layers, index.name, history)
+      /** Plain allows of versions that nobody looked at, by what these claim. */
+      const unseen = new Map<string, Carried>()
       for (const claims of index.versions.values()) {
         const { version } = claims
-        const { verdict, changesAt } = carried(version) ?? (await judgeOne(claims))
+        const key =
+          alike && !known.has(version) && claims.splitView === undefined
+            ? `${claims.signatures.length > 0} ${claims.attestations !== undefined}`
+            : undefined
+        const have = carried(version) ?? (key === undefined ? undefined : unseen.get(key))
+        const one = have ?? (await judgeOne(claims))
+        const { verdict, changesAt } = one
+        // what is told of a version names it
+        if (key !== undefined && verdict === undefined) unseen.set(key, one)
         if (verdict?.decision === 'refuse') refused.set(version, verdict)
         else if (verdict) observed.set(version, verdict)
         if (changesAt !== Infinity) changing.set(version, changesAt)

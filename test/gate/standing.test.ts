@@ -2,12 +2,29 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { EvidenceBook } from '../../lib/gate/evidence-book.ts'
-import { fingerprint, type EvidenceRecord } from '../../lib/gate/evidence-facts.ts'
+import {
+  claimedEvidence,
+  fingerprint,
+  standingFacts,
+  type EvidenceRecord,
+} from '../../lib/gate/evidence-facts.ts'
 import { openJudges } from '../../lib/gate/judge.ts'
-import type { PackageIndex } from '../../lib/gate/package-index.ts'
+import { sightingOf, type PackageIndex } from '../../lib/gate/package-index.ts'
+import { isObserved } from '../../lib/gate/reasons.ts'
+import { splitViewFact } from '../../lib/gate/split-view.ts'
 import type { Standing } from '../../lib/gate/standing.ts'
-import type { VouchBook } from '../../lib/gate/vouch-book.ts'
-import type { Fact, Provenance, Sighting, VersionClaims, Vouch } from '../../lib/types.ts'
+import type { VouchBook, VouchQuestion } from '../../lib/gate/vouch-book.ts'
+import { judgesAlike } from '../../lib/policy/alike.ts'
+import { judge } from '../../lib/policy/evaluate.ts'
+import type {
+  Fact,
+  Provenance,
+  Release,
+  Sighting,
+  Verdict,
+  VersionClaims,
+  Vouch,
+} from '../../lib/types.ts'
 import {
   absent,
   daysAgo,
@@ -22,6 +39,7 @@ import {
 } from '../policy/material.ts'
 
 const name = 'lib'
+const vouchedFor = '1.1.0'
 const versions = ['1.0.0', '1.0.1', '1.1.0', '2.0.0-rc.1', '2.0.0', '2.1.0', 'no version']
 const integrity = `sha512-${Buffer.alloc(64, 7).toString('base64')}` as const
 const other = { repository: 'https://github.com/evil/lib', repositoryId: '666', ownerId: '6' }
@@ -104,12 +122,6 @@ const event = fc.oneof(
   { weight: 2, arbitrary: fc.record({ vouched: fc.boolean() }) },
 )
 
-const plain = ({ index: _index, basis: _basis, ...rest }: Standing) => ({
-  ...rest,
-  refused: [...rest.refused],
-  observed: [...rest.observed],
-})
-
 const start = (versions: PackageIndex['versions']) => {
   const index = {
     name,
@@ -144,7 +156,8 @@ const start = (versions: PackageIndex['versions']) => {
     } as unknown as EvidenceBook,
     vouches: {
       any: () => Promise.resolve(vouches.length > 0),
-      of: () => Promise.resolve(vouches),
+      of: ({ package: { version } }: VouchQuestion) =>
+        Promise.resolve(version === vouchedFor ? vouches : undefined),
     } as unknown as VouchBook,
     trustOf: () => state.trust,
     now: () => state.at,
@@ -180,6 +193,55 @@ const happens = ({ state }: ReturnType<typeof start>, what: Event): void => {
   else state.vouches.splice(0, Infinity, ...(what.vouched ? [vouch()] : []))
 }
 
+/** Every version judged by itself. */
+const expected = ({ state }: ReturnType<typeof start>) => {
+  const { index, trust, policies, at, vouches } = state
+  const known = (version: string) => {
+    const entry = state.known.get(version)
+    return entry?.evidence.trust === trust ? entry : undefined
+  }
+  const all = [...index.versions.values()]
+  const history = all.map((one): Release => {
+    const { version, publishedAt, attestations } = one
+    const provenance = known(version)?.evidence.provenance
+    return {
+      version,
+      ...(publishedAt !== undefined && { publishedAt }),
+      sighting: sightingOf(index, version),
+      claimsProvenance: attestations?.provenance !== undefined,
+      ...(provenance && { provenance: provenance.state }),
+      ...(provenance?.state === 'verified' && { identity: provenance.identity }),
+    }
+  })
+  const verdicts = all.map(claims => {
+    const { version, splitView } = claims
+    const entry = known(version)
+    const id = { name, version }
+    const evidence = {
+      ...(entry ? standingFacts(entry, claims) : claimedEvidence(id, claims, trust)),
+      ...(vouches.length > 0 && version === vouchedFor && { vouches }),
+      ...(splitView && { bytes: splitViewFact(splitView) }),
+    }
+    const sighting = sightingOf(index, version)
+    const { upstream } = index
+    return judge(policies, { package: id, upstream, evidence, claims, sighting, history }, at)
+  })
+  const told = (when: (verdict: Verdict) => boolean) =>
+    verdicts.filter(when).map(verdict => [verdict.package.version, verdict] as const)
+  const times = verdicts.flatMap(({ changesAt }) => (changesAt ? [Date.parse(changesAt)] : []))
+  return {
+    refused: told(({ decision }) => decision === 'refuse'),
+    observed: told(isObserved),
+    changesAt: Math.min(Number.POSITIVE_INFINITY, ...times),
+    alike: judgesAlike(policies, name, history),
+  }
+}
+
+const same = (made: Standing, { alike: _alike, ...wanted }: ReturnType<typeof expected>) => {
+  const { refused, observed, changesAt } = made
+  t.same({ refused: [...refused], observed: [...observed], changesAt }, wanted)
+}
+
 t.test('whatever becomes known, in whatever order', async t => {
   let carried = 0
   await fc.assert(
@@ -195,7 +257,7 @@ t.test('whatever becomes known, in whatever order', async t => {
           happens(world, what)
           const { judges, state } = world
           const made: Standing = await judges.standing(state.index, before)
-          t.same(plain(made), plain(await judges.standing(state.index)), JSON.stringify(events))
+          same(made, expected(world))
           for (const [version, verdict] of made.refused)
             if (before?.refused.get(version) === verdict) carried++
           before = made
@@ -205,4 +267,46 @@ t.test('whatever becomes known, in whatever order', async t => {
     { numRuns: 300 },
   )
   t.ok(carried > 100, 'and verdicts were taken over')
+})
+
+t.test('versions that nobody looked at are judged as each of them would be', async t => {
+  const signatures = fc.constantFrom([], [{ keyid: 'SHA256:key', sig: 'x' }])
+  const odd = fc.record({
+    signatures,
+    attestations: fc.constantFrom(undefined, { url: 'x' }),
+    deprecated: fc.constantFrom(undefined, 'old'),
+    splitView: fc.constantFrom(undefined, undefined, undefined, {
+      mirror: 'm',
+      evidence: 'e',
+      mirrorSays: 'a',
+      evidenceSays: 'b',
+    }),
+  })
+  const set = (one: object) => Object.entries(one).filter(([, value]) => value !== undefined)
+  const some = fc
+    .tuple(claims, fc.array(odd, { minLength: 7, maxLength: 7 }), fc.boolean())
+    .map(([all, over, unattested]) => {
+      const list = [...all.values()].map((one, i): VersionClaims => {
+        const { attestations, ...bare } = one
+        const kept = unattested || !attestations ? bare : one
+        return { ...kept, ...Object.fromEntries(set(over[i] ?? {})) }
+      })
+      return new Map(list.map(one => [one.version, one]))
+    })
+  const hours = fc.constantFrom(0, 24, 300)
+  let alike = 0
+  await fc.assert(
+    fc.asyncProperty(some, inForce, hours, sightings, async (all, at, later, appeared) => {
+      const world = start(all)
+      const { state, judges } = world
+      state.policies = policies[at] ?? []
+      state.at = new Date(now.getTime() + later * 3_600_000)
+      state.index = { ...state.index, appeared }
+      const wanted = expected(world)
+      if (wanted.alike) alike++
+      same(await judges.standing(state.index), wanted)
+    }),
+    { numRuns: 300 },
+  )
+  t.ok(alike > 30, 'and many were judged together')
 })
