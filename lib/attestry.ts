@@ -5,7 +5,8 @@ import { publicUrlOf, type Settings } from './config/settings.ts'
 import type { Gate } from './gate/gate.ts'
 import { openHandler, type AppObserver } from './http/app.ts'
 import { readCertificate, watchCertificate } from './http/certificate-files.ts'
-import { listen } from './http/server.ts'
+import { openFront, type Front } from './http/front.ts'
+import type { Certificate } from './http/server.ts'
 import { openRooms, type Rooms, type RoomsObserver, type RoomsOptions } from './rooms.ts'
 import { knownLogs } from './rekor/known-logs.ts'
 import { openLogClient } from './rekor/log-client.ts'
@@ -16,6 +17,7 @@ import type { SealerEvent, SealerState } from './sealing/sealer.ts'
 import { followTrust } from './trust/follow-trust.ts'
 import { healthOf } from './trust/health.ts'
 import { version } from './version.ts'
+import { openPatiently, type Patience } from './wait-for-store.ts'
 
 export type Observer = RoomsObserver &
   AppObserver & {
@@ -32,6 +34,8 @@ export type AttestryOptions = {
   readonly observer?: Observer
   readonly metrics?: () => Promise<{ readonly type: string; readonly text: string }>
   readonly now?: () => Date
+  /** Where the store is away, waits for it and answers 503 meanwhile; without, ESTOREDOWN is thrown. */
+  readonly patience?: Patience
 } & Pick<RoomsOptions, 'instance' | 'policyText' | 'worker'>
 
 export type Attestry = Pick<
@@ -122,6 +126,31 @@ const judgeByPublished = (
 
 /** Opens everything and listens. */
 export const openAttestry = async (options: AttestryOptions): Promise<Attestry> => {
+  const { host, port } = options.settings.listen
+  const { requestTimeout, tls: files } = options.settings.server
+  const tls = files && (await readCertificate(files))
+  const front = openFront({
+    host,
+    port,
+    requestTimeout,
+    ...(options.settings.upstreams.some(({ passThrough }) => passThrough === 'write') && {
+      uploadTimeout: UPLOAD,
+    }),
+    ...(tls && { tls }),
+  })
+  try {
+    return await openPatiently(() => openBehind(front, tls, options), front, options.patience)
+  } catch (error) {
+    await front.close()
+    throw error
+  }
+}
+
+const openBehind = async (
+  front: Front,
+  tls: Certificate | undefined,
+  options: AttestryOptions,
+): Promise<Attestry> => {
   const { settings, observer = {}, metrics, now = () => new Date() } = options
   const watched = watchLogs(settings, observer)
   const rooms = await openRooms({
@@ -151,42 +180,32 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
       ...(follower && { rollout: follower.state() }),
       ...watched?.health(),
     })
-    const { host, port: wanted } = settings.listen
-    const { requestTimeout, trustedProxies, tls: files } = settings.server
-    const tls = files && (await readCertificate(files))
+    const { host } = settings.listen
+    const { trustedProxies, tls: files } = settings.server
     const access = accessOf(settings, rooms, now)
-    const server = await listen({
-      host,
-      port: wanted,
-      requestTimeout,
-      ...(settings.upstreams.some(({ passThrough }) => passThrough === 'write') && {
-        uploadTimeout: UPLOAD,
-      }),
-      ...(tls && { tls }),
-      // the port may be known only now, and addresses are written into what the gate makes
-      app: port => {
-        const gate = rooms.openGate(
-          settings.publicUrlGiven
-            ? settings.publicUrl
-            : publicUrlOf({ host, port }, tls !== undefined),
-        )
-        gates.push(gate)
-        return openHandler({
-          gate,
-          views: [...views.keys()],
-          access,
-          trustedProxies,
-          instance,
-          version,
-          auditLog: store.audit,
-          health,
-          stopping: () => stopping,
-          ...(metrics && { metrics }),
-          observer,
-        })
-      },
+    // the port may be known only now, and addresses are written into what the gate makes
+    const server = await front.serve(port => {
+      const gate = rooms.openGate(
+        settings.publicUrlGiven
+          ? settings.publicUrl
+          : publicUrlOf({ host, port }, tls !== undefined),
+      )
+      gates.push(gate)
+      return openHandler({
+        gate,
+        views: [...views.keys()],
+        access,
+        trustedProxies,
+        instance,
+        version,
+        auditLog: store.audit,
+        health,
+        stopping: () => stopping,
+        ...(metrics && { metrics }),
+        observer,
+      })
     })
-    rooms.closeWith(server)
+    rooms.closeWith(front)
     if (files && tls) {
       const onError = (error: unknown) => observer.onError?.('certificate', error)
       const { renew } = server

@@ -6,12 +6,13 @@ import type { Attestry } from '../attestry.ts'
 import type { Settings } from '../config/settings.ts'
 import { observe } from '../observe/events.ts'
 import { openLog, type Log } from '../observe/log.ts'
-import { openMetrics } from '../observe/metrics.ts'
+import { openMetrics, type Metrics } from '../observe/metrics.ts'
 import { observeTrust } from '../observe/trust-events.ts'
 import { version } from '../version.ts'
 import type { Run } from './io.ts'
 import { followPolicies } from './follow-policies.ts'
 import { closeInTime } from './serve/ending.ts'
+import { openPatience } from './serve/patience.ts'
 import { probe } from './serve/probe.ts'
 import { openRolloutTeller } from './serve/tell-rollout.ts'
 import { untilStopped } from './serve/signals.ts'
@@ -50,6 +51,13 @@ const announce = (attestry: Attestry, log: Log, settings: Settings) => {
   )
 }
 
+/** Told to stop before there was anything to stop. */
+const gaveUp = (log: Log, metrics: Pick<Metrics, 'close'>): number => {
+  metrics.close()
+  log.info({ event: 'stopped' }, 'stopped while waiting for the store')
+  return 0
+}
+
 /** One process that does all. */
 const serveAlone = async (settings: Settings): Promise<number> => {
   // the first process of a cluster needs none of this
@@ -61,7 +69,14 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   const teller = openRolloutTeller(seen, { waivers: true })
   const { onRollout } = teller
   const observer = { ...seen, ...observeTrust({ log, registry }), onRollout }
-  const attestry = await openAttestry({ settings, observer, metrics: metrics.text })
+  const stopped = untilStopped()
+  const patience = openPatience(log, stopped)
+  const given = { settings, observer, metrics: metrics.text, patience }
+  const attestry = await openAttestry(given).catch((error: unknown) => {
+    if (patience.signal.aborted) return undefined
+    throw error
+  })
+  if (!attestry) return gaveUp(log, metrics)
   // a promise nobody waited for failed: told, not fatal; what it belonged to has failed by itself
   process.on('unhandledRejection', error =>
     log.error({ event: 'error', err: error }, 'unhandled'),
@@ -78,7 +93,7 @@ const serveAlone = async (settings: Settings): Promise<number> => {
   const onHangup = () => void attestry.trust.renew()
   process.on('SIGHUP', onHangup)
   void probe(attestry, log, settings)
-  const signal = await untilStopped()
+  const signal = await stopped
   log.info({ event: 'stopping', signal }, `${signal}: finishing what is under way`)
   process.off('SIGHUP', onHangup)
   attestry.drain()

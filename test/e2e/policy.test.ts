@@ -34,11 +34,12 @@ t.teardown(async () => {
 const root = t.testdir({})
 const bin = resolve(import.meta.dirname, '../../bin/attestry.ts')
 const names = ['one', 'two', 'three'] as const
-type Name = (typeof names)[number]
+const all = [...names, 'late'] as const
+type Name = (typeof all)[number]
 const ports = Object.fromEntries(
-  await Promise.all(names.map(async name => [name, await freePort()] as const)),
+  await Promise.all(all.map(async name => [name, await freePort()] as const)),
 ) as Record<Name, number>
-const workersOf = (name: Name) => (name === 'three' ? 2 : 1)
+const workersOf = (name: Name) => (name === 'three' || name === 'late' ? 2 : 1)
 
 /** `two` has no upstream of the name `acme`. */
 const settingsOf = (name: Name | 'publisher', folder: string) =>
@@ -67,11 +68,12 @@ const settingsOf = (name: Name | 'publisher', folder: string) =>
   ].join('\n')
 
 const said = new Map<Name, string>()
-const spawned = (name: Name): ChildProcess => {
+const spawned = (name: Name, database?: string): ChildProcess => {
   const folder = join(root, name)
   mkdirSync(folder, { recursive: true })
   const file = join(folder, 'attestry.yaml')
-  writeFileSync(file, settingsOf(name, folder))
+  const settings = settingsOf(name, folder)
+  writeFileSync(file, database ? settings.replace("/postgres'", `/${database}'`) : settings)
   const child = spawn(process.execPath, [bin, 'serve', '--config', file], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
@@ -168,11 +170,11 @@ t.test('one policy for all', { skip, timeout: 300_000 }, async t => {
   })
   t.teardown(() => store.close())
   const members = () => membersOf(store.records)
-  const all = (revision: number) => async () => {
+  const allBy = (revision: number) => async () => {
     const found = await members()
     return found.length === 4 && found.every(member => member.revision === revision)
   }
-  const began = await eventually(all(1))
+  const began = await eventually(allBy(1))
   t.ok(began, began ? 'four processes judge by it' : [...said.values()].join('\n'))
 
   await t.test('a version that is served is refused, under load', async t => {
@@ -332,10 +334,10 @@ t.test('one policy for all', { skip, timeout: 300_000 }, async t => {
     await sql`WITH counted AS (UPDATE policy.change_count SET seq = seq + 1 RETURNING seq)
       INSERT INTO policy.changes SELECT seq, gen_random_uuid(), 'policy', '5' FROM counted`
     await sql.end()
-    t.ok(await eventually(all(revision)))
+    t.ok(await eventually(allBy(revision)))
     t.comment(`found without NOTIFY after ${Math.round(performance.now() - begun)} ms`)
     const again = performance.now()
-    t.ok(await eventually(all((await put(second)).revision)))
+    t.ok(await eventually(allBy((await put(second)).revision)))
     t.comment(`found without any word after ${Math.round(performance.now() - again)} ms`)
   })
 
@@ -346,9 +348,41 @@ t.test('one policy for all', { skip, timeout: 300_000 }, async t => {
     t.match(stderr, /ESTOREDOWN/)
     for (const name of names)
       t.equal((await get(name, 'wanted/-/wanted-1.0.0.tgz')).status === 200, false)
+
+    const ended = async (child: ChildProcess) => ((await once(child, 'exit')) as [number])[0]
+    const waiting = () => /"event":"waiting"/.test(said.get('late') ?? '')
+    const given = spawned('late')
+    t.ok(await eventually(waiting), said.get('late') ?? '')
+    given.kill('SIGTERM')
+    t.equal(await ended(given), 0, 'it can be told to stop while it waits')
+    said.delete('late')
+    spawned('late')
+    t.ok(await eventually(waiting), said.get('late') ?? '')
+    t.match(await get('late', '-/attestry/health/live'), { status: 200 })
+    for (const path of ['-/attestry/health/ready', 'wanted', 'other-1/-/other-1-1.0.0.tgz']) {
+      const answer = await request(`http://127.0.0.1:${ports.late}/${path}`)
+      t.equal(answer.statusCode, 503, path)
+      t.equal(answer.headers['retry-after'], '10')
+      t.match(await answer.body.json(), { code: 'ESTOREDOWN', error: /PostgreSQL/ })
+    }
+    t.equal((said.get('late') ?? '').split('"event":"waiting"').length, 2, 'told once')
+
     await postgres?.start()
+    const ready = async () => (await get('late', '-/attestry/health/ready')).status === 200
+    t.ok(await eventually(ready), 'who waited is ready by itself')
+    t.equal((await get('late', 'wanted/-/wanted-1.0.0.tgz')).status, 403)
+    const served = () => (said.get('late') ?? '').split('"event":"worker-serving"').length === 3
+    t.ok(await eventually(served), 'both of its processes serve')
     t.ok(await eventually(async () => (await publish(['open.yaml'])).code === 0))
     for (const name of names)
       t.equal((await get(name, 'wanted/-/wanted-1.0.0.tgz')).status, 200)
+  })
+
+  await t.test('what is wrong for good is not waited for', async t => {
+    said.delete('one')
+    const child = spawned('one', 'missing')
+    const [code] = (await once(child, 'exit')) as [number]
+    t.equal(code, 2)
+    t.match(said.get('one'), /database "missing" does not exist[^]*ESTORE:/)
   })
 })

@@ -18,6 +18,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
   'lib/version.ts': { imports: [] },
   'lib/open-store.ts': { imports: [...words, 'lib/config/', 'lib/store/'] },
+  'lib/wait-for-store.ts': { imports: [...words, 'lib/http/front.ts'] },
   'lib/open-policies.ts': {
     imports: [
       ...words,
@@ -55,6 +56,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/attestry.ts': {
     imports: [
       'lib/rooms.ts',
+      'lib/wait-for-store.ts',
       'lib/version.ts',
       'lib/access/',
       'lib/config/',

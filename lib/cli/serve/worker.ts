@@ -15,6 +15,7 @@ import { version } from '../../version.ts'
 import { isMessage, type FromWorker, type PolicyTexts, type ToWorker } from './messages.ts'
 import { closeInTime } from './ending.ts'
 import { parseTexts } from './policy-texts.ts'
+import { openPatience } from './patience.ts'
 import { probe } from './probe.ts'
 import { untilStopped } from './signals.ts'
 import { openRolloutTeller } from './tell-rollout.ts'
@@ -137,8 +138,11 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     log.error({ event: 'error', err: error }, 'unhandled'),
   )
 
+  const signal = untilStopped()
+  const patience = openPatience(log, Promise.race([stopped, signal]))
   attestry = await openAttestry({
     settings,
+    patience,
     observer,
     metrics: scrape,
     instance: start.instance,
@@ -148,7 +152,14 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
       if (text !== undefined) return text
       throw new AttestryError('EPOLICY', `${file}: the first process did not read it.`)
     },
+  }).catch((error: unknown) => {
+    if (patience.signal.aborted) return undefined
+    throw error
   })
+  if (!attestry) {
+    metrics.close()
+    return 0
+  }
   for (const policies of early) adopt(policies)
   teller.serving(attestry)
   if (leaving) attestry.drain()
@@ -161,7 +172,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     policyDigest: gate.policyDigest,
   })
   if (start.first) void probe(attestry, log, settings)
-  const signalled = untilStopped().then(async () => {
+  const signalled = signal.then(async () => {
     // of this process alone, or of all of them at once, as service managers do
     drain()
     await Promise.race([
