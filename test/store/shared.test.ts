@@ -180,6 +180,20 @@ t.test('who waited in vain has waited for all', async t => {
   t.equal(await busy.run('ask', async () => 2), 2, 'it answers others')
 })
 
+t.test('whoever asks whether it is ready, it is looked once', { skip }, async t => {
+  const asked: string[] = []
+  const store = await openSharedStore({
+    ...optionsOf(name()),
+    onQuery: text => asked.push(text),
+  })
+  t.teardown(() => store.close())
+  await Promise.all(Array.from({ length: 50 }, () => store.check()))
+  const looks = () => asked.filter(text => text.includes('INSERT INTO checks')).length
+  t.equal(looks(), 1)
+  await store.check()
+  t.equal(looks(), 2, 'but not remembered')
+})
+
 t.test('a server with a certificate', { skip }, async t => {
   if (!postgres) return
   const pem = (file: string) =>
