@@ -296,12 +296,14 @@ t.test('versions that nobody looked at are judged as each of them would be', asy
   const hours = fc.constantFrom(0, 24, 300)
   let alike = 0
   await fc.assert(
-    fc.asyncProperty(some, inForce, hours, sightings, async (all, at, later, appeared) => {
+    fc.asyncProperty(some, inForce, hours, sightings, fc.boolean(), async (...given) => {
+      const [all, at, later, appeared, vouched] = given
       const world = start(all)
       const { state, judges } = world
       state.policies = policies[at] ?? []
       state.at = new Date(now.getTime() + later * 3_600_000)
       state.index = { ...state.index, appeared }
+      if (vouched) state.vouches.push(vouch())
       const wanted = expected(world)
       if (wanted.alike) alike++
       same(await judges.standing(state.index), wanted)
