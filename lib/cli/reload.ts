@@ -1,5 +1,5 @@
 /**
- * Policy files that change while the server runs. They are read every second and taken when two
+ * Policy files that change while the server runs. They are read again and again and taken when two
  * readings in a row agree: nothing depends on how a system tells of changes, so renaming over,
  * symlinks that are swapped and network drives all work, and no half-written file is taken. What
  * cannot be judged by is refused, and what was in force stays.
@@ -114,7 +114,7 @@ const policiesOf = (
   )
 
 export const openReload = (options: ReloadOptions): Reload => {
-  const { files, adopt, interval = 1000 } = options
+  const { files, adopt, interval = 600 } = options
   let { policies } = options
   /** The readings that were taken or refused last, and the latest ones. */
   let settled: readonly Reading[] | undefined
