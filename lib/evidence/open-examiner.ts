@@ -1,6 +1,7 @@
 /** The examiner that serving uses: cryptography and archives in worker threads. */
 import { availableParallelism } from 'node:os'
 import { extname } from 'node:path'
+import { Readable } from 'node:stream'
 import { AttestryError, messageOf } from '../errors.ts'
 import type { Evidence, Fact, TrustMaterial, Vouch } from '../types.ts'
 import type { Examiner, ExamineRequest } from './examiner.ts'
@@ -26,6 +27,9 @@ export type ExaminerOptions = {
   readonly queue?: number
   readonly limits?: TarballLimits
 }
+
+/** Bytes of a tarball; what is larger goes as a stream, which holds up no short call. */
+const inOneMessage = 256 * 1024
 
 const defaultWorkers = () => Math.max(1, Math.min(4, availableParallelism() - 1))
 
@@ -87,6 +91,8 @@ export const openExaminer = async (options: ExaminerOptions): Promise<Examiner> 
     claimed,
   ) => {
     if (!(tarball instanceof Uint8Array)) return pool.stream('inspect', claimed, tarball)
+    if (tarball.length > inOneMessage)
+      return pool.stream('inspect', claimed, Readable.from([tarball], { objectMode: false }))
     // a copy: the caller goes on with its own
     const bytes = new Uint8Array(tarball)
     return pool.call('inspect', { claimed, bytes }, [bytes.buffer])

@@ -123,8 +123,11 @@ async function* onePiece<T>(piece: T): AsyncGenerator<T> {
 
 /** As `unpacked` of the same bytes. */
 const unpackedWhole = (tarball: Uint8Array, limit: number): AsyncIterable<Buffer> => {
-  if (!isGzip(tarball)) return unpacked(onePiece(tarball), limit)
   const most = Math.min(limit, AT_ONCE)
+  // what it says of its own size (RFC 1952, ISIZE) only saves a try
+  const { buffer, byteOffset, length } = tarball
+  const told = length < 18 ? 0 : new DataView(buffer, byteOffset).getUint32(length - 4, true)
+  if (!isGzip(tarball) || told > most) return unpacked(onePiece(tarball), limit)
   try {
     return onePiece(gunzipSync(tarball, { maxOutputLength: most }))
   } catch {

@@ -1,4 +1,5 @@
 /** The worker threads: what happens when one of them does not do as it should. */
+import { randomBytes } from 'node:crypto'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
@@ -162,6 +163,11 @@ t.test('the examiner gives what examining without a worker gives', async t => {
   const none = gzipSync(Buffer.alloc(1024))
   const fact = await examiner.inspect(Readable.from([none]), { name })
   t.match(fact, { state: 'invalid', code: 'MANIFEST_MISMATCH' })
+  for (const bytes of [none, gzipSync(randomBytes(300_000))]) {
+    const whole = await examiner.inspect(bytes, { name })
+    t.strictSame(whole, await examiner.inspect(Readable.from([bytes]), { name }))
+    t.ok(bytes.length > 0, 'the bytes are still ours')
+  }
   const broken = new Readable({ read() {} })
   broken.destroy(new Error('disk'))
   t.match(await examiner.inspect(broken, { name }), { state: 'unavailable', detail: /disk/ })
