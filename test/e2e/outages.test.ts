@@ -421,8 +421,8 @@ t.test('two instances', { skip, timeout: 400_000 }, async t => {
     t.teardown(() => store.close())
     const missing = async () => {
       const found = new Map<string, number>()
-      for await (const { decision, package: id } of store.audit.read())
-        if (decision === 'allow') found.set(id.name, (found.get(id.name) ?? 0) + 1)
+      for await (const { decision, package: id, times = 1 } of store.audit.read())
+        if (decision === 'allow') found.set(id.name, (found.get(id.name) ?? 0) + times)
       return [...served].filter(([name, times]) => (found.get(name) ?? 0) < times)
     }
     t.ok(await eventually(async () => (await missing()).length === 0))
