@@ -194,6 +194,43 @@ t.test('whoever asks whether it is ready, it is looked once', { skip }, async t 
   t.equal(looks(), 2, 'but not remembered')
 })
 
+t.test('a synchronous standby that is away', { skip }, async t => {
+  if (!postgres) return
+  const options = optionsOf(name())
+  const store = await openSharedStore({
+    ...options,
+    postgres: { ...options.postgres, timeout: 200, patience: 100 },
+  })
+  t.teardown(() => store.close())
+  await store.records.put('c', 'k', 1)
+  const set = async (value: string) => {
+    await postgres.query(`ALTER SYSTEM SET synchronous_standby_names = '${value}'`)
+    await postgres.query('SELECT pg_reload_conf()')
+  }
+  await set('nobody')
+  t.teardown(() => set(''))
+  const waiting = async () => {
+    const [row] = await postgres.query(`SELECT count(*)::int AS count FROM pg_stat_activity
+      WHERE application_name LIKE 'attestry %' AND wait_event = 'SyncRep'`)
+    return Number(row?.['count'])
+  }
+  // the setting reaches every process of the server in its time
+  t.ok(
+    await eventually(
+      async () => (await codeOf(() => store.records.put('c', 'k', 2))) !== undefined,
+    ),
+  )
+  for (let times = 0; times < 12; times++) {
+    await codeOf(() => store.records.put('c', `k${times}`, times))
+    await pause(250)
+  }
+  t.ok((await waiting()) <= 6, `${await waiting()} commits wait`)
+  t.ok(await store.records.get('c', 'k'), 'what is there is read')
+  await set('')
+  t.ok(await eventually(async () => (await codeOf(() => store.check())) === undefined))
+  t.ok(await eventually(async () => (await waiting()) === 0), 'nothing is left')
+})
+
 t.test('a server with a certificate', { skip }, async t => {
   if (!postgres) return
   const pem = (file: string) =>

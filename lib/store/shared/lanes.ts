@@ -7,6 +7,8 @@ export type LaneOptions = {
   readonly connect: (closed: () => void) => Sql
   /** Ends one, within so many seconds. */
   readonly end: (sql: Sql, seconds: number) => Promise<void>
+  /** One that is of no use any more. */
+  readonly leave: (sql: Sql) => void
 }
 
 export type Lanes = {
@@ -33,7 +35,7 @@ type Lane = { sql: Sql; breaks: number }
  * connection that has just broken, which ends the process (postgres 3.4, "Cannot read properties of
  * null"); here nothing is sent down a connection that broke since BEGIN.
  */
-export const openLanes = ({ count, connect, end }: LaneOptions): Lanes => {
+export const openLanes = ({ count, connect, end, leave: abandon }: LaneOptions): Lanes => {
   const make = (): Lane => {
     const lane: Lane = { breaks: 0, sql: undefined as unknown as Sql }
     lane.sql = connect(() => (lane.breaks += 1))
@@ -68,7 +70,7 @@ export const openLanes = ({ count, connect, end }: LaneOptions): Lanes => {
   }
   const renew = (lane: Lane): Lane => {
     all.delete(lane)
-    void end(lane.sql, 0)
+    abandon(lane.sql)
     const next = make()
     all.add(next)
     return next

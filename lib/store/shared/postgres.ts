@@ -1,4 +1,5 @@
 /** The connections to PostgreSQL: a pool, what is done when it is away, and a clock on every query. */
+import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import type { Sql, TransactionSql } from 'postgres'
 import { AttestryError, isAttestryError, messageOf } from '../../errors.ts'
@@ -7,6 +8,7 @@ import { assertOpen } from '../store-error.ts'
 import type { StoreLog } from '../store-event.ts'
 import { openCircuit, type StoreCall } from './circuit.ts'
 import { openLanes } from './lanes.ts'
+import { openLeftovers } from './postgres-leftovers.ts'
 import { openSockets } from './postgres-sockets.ts'
 import { openRefusals } from './refusals.ts'
 
@@ -122,6 +124,7 @@ class QueryTimeout extends Error {
 export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Postgres => {
   const { url, schema, timeout } = options
   const { lifetime, log } = tools
+  const called = `attestry ${randomUUID().slice(0, 8)}`
   const sockets = openSockets({ burst: options.connections + 8 })
   const ended = new WeakSet<Sql>()
   const end = async (sql: Sql, seconds: number): Promise<void> => {
@@ -144,7 +147,7 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
       ...(options.ca !== undefined && { ssl: { ca: options.ca, rejectUnauthorized: true } }),
       ...(url.includes(',') && { target_session_attrs: 'read-write' as const }),
       connection: {
-        application_name: 'attestry',
+        application_name: called,
         search_path: schema,
         statement_timeout: timeout,
         lock_timeout: timeout,
@@ -158,18 +161,24 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
     })
     return sql
   }
-  const lanes = openLanes({ count: 3, connect: closed => connect(1, closed), end })
+  const lanes = openLanes({
+    count: 3,
+    connect: closed => connect(1, closed),
+    end,
+    leave: sql => leave(sql),
+  })
   const singles = new Set<Sql>()
-  const leave = (sql: Sql) => void end(sql, 0)
+  const leave = (sql: Sql): void => {
+    void end(sql, 0)
+    leftovers.note()
+  }
 
+  /** The server's own timeout comes first where it is able to keep it. */
+  const patient = timeout * 1.5
   const clocked = async <T>(work: Promise<T>): Promise<T> => {
     let timer: NodeJS.Timeout | undefined
     const clock = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(
-        () => reject(new QueryTimeout(`no answer in ${timeout} ms`)),
-        // the server's own timeout comes first where it is able to keep it
-        timeout * 1.5,
-      )
+      timer = setTimeout(() => reject(new QueryTimeout(`no answer in ${timeout} ms`)), patient)
     })
     try {
       return await Promise.race([work, clock])
@@ -198,10 +207,13 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
           throw error
         }
       },
+      /** Without consequences. */
+      ask: async <T>(work: (sql: Sql) => Promise<T>): Promise<T> => clocked(work(wires)),
       close: () => end(wires, 1),
     }
   }
   const pool = openWires(options.connections)
+  const leftovers = openLeftovers({ name: called, age: patient, ask: pool.ask })
   const owned = new Set([pool])
 
   const circuit = openCircuit({
@@ -258,6 +270,7 @@ export const openPostgres = (options: PostgresOptions, tools: PostgresTools): Po
       return { run: (doing, work) => inCircuit(doing, () => wires.run(work)) }
     },
     close: async () => {
+      leftovers.stop()
       await Promise.all([
         ...Array.from(owned, wires => wires.close()),
         ...Array.from(singles, sql => end(sql, 1)),
