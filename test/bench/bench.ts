@@ -21,7 +21,7 @@ import { startUpstream, type RunningUpstream } from './start-upstream.ts'
 import { startupSuite } from './startup.ts'
 import { show } from './statistics.ts'
 import type { Bench, Chart, Suite } from './suite.ts'
-import { openTargets, type Target } from './targets.ts'
+import { aloneTarget, openTargets, type Target } from './targets.ts'
 import { verdictSuite } from './verdicts.ts'
 import { verificationSuite } from './verification.ts'
 
@@ -36,6 +36,8 @@ const suites: Readonly<Record<string, Suite>> = {
   npm: npmSuite,
   profile: profileSuite,
 }
+/** Here Attestry is measured in one process as well, as it runs when nothing is set. */
+const alsoAlone = new Set(['startup', 'replay', 'npm'])
 /** These need no proxy beside Attestry. */
 const alone = new Set(['verification', 'verdicts', 'loop', 'profile'])
 
@@ -187,18 +189,21 @@ upstream = await startUpstream({
 })
 try {
   targets = await openTargets(upstream, needsPeers ? options.peers : [], folder, say)
+  const single = aloneTarget(upstream, folder)
   const load = openLoadGenerator(folder)
   const bench: Bench = { ...options, upstream, targets, load, folder, say }
   if (needsPeers) for (const target of targets) await target.restart?.(true)
   for (const name of options.suites) {
     say(`suite ${name}`)
-    const result = await suites[name]?.(bench)
+    const both = alsoAlone.has(name) ? { targets: [...targets, single] } : {}
+    const result = await suites[name]?.({ ...bench, ...both })
+    await single.stop()
     for (const section of result?.sections ?? []) parts.push(markdown(section))
     if (result?.chart) charts.push([name, result.chart])
     await keepReport(load.name)
   }
   for (const target of targets) await target.stop()
-  if (needsPeers) parts.push(memorySection(targets))
+  if (needsPeers) parts.push(memorySection([...targets, single]))
   process.stdout.write(await keepReport(load.name))
 } finally {
   await stopAll()
