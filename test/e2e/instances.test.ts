@@ -81,7 +81,7 @@ const start = async (name: string, publicUrl: string) => {
   t.teardown(() => child.kill('SIGKILL'))
 }
 
-t.test('three instances', { skip, timeout: 300_000 }, async t => {
+t.test('three instances', { skip, timeout: 300_000 + PACKAGES * 500 }, async t => {
   writeFileSync(join(root, 'keys.json'), JSON.stringify(sigstore.registryKeys()))
   writeFileSync(join(root, 'root.json'), JSON.stringify(sigstore.trustedRoot))
   const wanted = new Map<string, Buffer>()
