@@ -138,8 +138,27 @@ export const openAttestry = async (options: AttestryOptions): Promise<Attestry> 
     }),
     ...(tls && { tls }),
   })
+  let waiting = false
+  const { patience, observer } = options
+  const onWaiting: Patience['onWaiting'] = error => {
+    waiting = true
+    patience?.onWaiting(error)
+  }
+  /** That it is away is told by whoever waits, and not at each try. */
+  const onStoreEvent: Observer['onStoreEvent'] = event => {
+    if (!waiting || event.event !== 'unreachable') observer?.onStoreEvent?.(event)
+  }
+  const behind = { ...options, observer: { ...observer, onStoreEvent } }
   try {
-    return await openPatiently(() => openBehind(front, tls, options), front, options.patience)
+    return await openPatiently(
+      async () => {
+        const opened = await openBehind(front, tls, behind)
+        waiting = false
+        return opened
+      },
+      front,
+      patience && { ...patience, onWaiting },
+    )
   } catch (error) {
     await front.close()
     throw error

@@ -367,6 +367,8 @@ t.test('one policy for all', { skip, timeout: 300_000 }, async t => {
     }
     const told = [...(said.get('late') ?? '').matchAll(/"event":"waiting".*"msg":"([^"]*)"/g)]
     t.ok(told.length > 0)
+    const away = (said.get('late') ?? '').split('"event":"store-unreachable"').length - 1
+    t.ok(away <= 1, `and ${away} times that the store is away`)
     t.equal(new Set(told.map(([, why]) => why)).size, told.length, 'each reason is told once')
 
     await postgres?.start()
