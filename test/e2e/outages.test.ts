@@ -320,7 +320,7 @@ t.test('two instances', { skip, timeout: 400_000 }, async t => {
 
   await t.test('PostgreSQL has no room for tables', async t => {
     const small = await startPostgres([], { room: 72 })
-    if (!small) return void t.pass('no file system can be mounted here', { skip: true })
+    if (!small) return void t.pass('disk full', { skip: 'no file system can be mounted here' })
     t.teardown(() => small.close())
     const common = { timeout: TIMEOUT, patience: OUTAGE }
     const store = await openSharedStore({
