@@ -57,9 +57,11 @@ export type MemoryUse = {
 
 /** MB of a process and all below it. */
 export const memoryOf = (root: number): MemoryUse => {
+  // one reading for each process: the kernel raises a peak to what is resident when it is asked
+  const texts = treeOf(root).map(pid => read(`/proc/${pid}/status`))
   const each = (field: string) =>
-    treeOf(root).map(pid => {
-      const kib = new RegExp(`${field}:\\s+(\\d+)`).exec(read(`/proc/${pid}/status`))?.[1]
+    texts.map(text => {
+      const kib = new RegExp(`${field}:\\s+(\\d+)`).exec(text)?.[1]
       return (Number(kib ?? 0) * 1024) / 1e6
     })
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
