@@ -28,17 +28,34 @@ export const sha512Of = (sri: unknown): Integrity | undefined => {
 
 const isSha512 = (text: string): text is Integrity => /^sha512-[A-Za-z0-9+/]{86}==$/.test(text)
 
-const signaturesOf = (value: unknown): VersionClaims['signatures'] =>
+/** Gives for equal texts one and the same, so that what every version of a package repeats is held once. */
+export type Sharing = (text: string) => string
+
+export const openSharing = (): Sharing => {
+  const known = new Map<string, string>()
+  return text => {
+    const have = known.get(text)
+    if (have === undefined) known.set(text, text)
+    return have ?? text
+  }
+}
+
+const signaturesOf = (value: unknown, shared: Sharing): VersionClaims['signatures'] =>
   Array.isArray(value)
     ? value.map(item => {
         const { keyid, sig } = record(item)
         // a malformed entry stays an entry: it must fail to verify, not vanish
-        return { keyid: text(keyid) ?? '', sig: text(sig) ?? '' }
+        return { keyid: shared(text(keyid) ?? ''), sig: text(sig) ?? '' }
       })
     : []
 
 /** `time` is the packument's `time[version]`. */
-export const claimsOf = (manifest: Manifest, version: string, time: unknown): VersionClaims => {
+export const claimsOf = (
+  manifest: Manifest,
+  version: string,
+  time: unknown,
+  shared: Sharing = text => text,
+): VersionClaims => {
   const dist = record(manifest['dist'])
   const integrity = sha512Of(dist['integrity'])
   const shasum = text(dist['shasum'])
@@ -51,14 +68,17 @@ export const claimsOf = (manifest: Manifest, version: string, time: unknown): Ve
   return {
     version,
     tarball: text(dist['tarball']) ?? '',
-    signatures: signaturesOf(dist['signatures']),
+    signatures: signaturesOf(dist['signatures'], shared),
     ...(integrity && { integrity }),
     ...(shasum && /^[0-9a-f]{40}$/i.test(shasum) && { shasum: shasum.toLowerCase() }),
     ...(dist['attestations'] !== undefined && {
-      attestations: { url: text(attestations['url']) ?? '', ...(provenance && { provenance }) },
+      attestations: {
+        url: text(attestations['url']) ?? '',
+        ...(provenance && { provenance: shared(provenance) }),
+      },
     }),
     ...(!Number.isNaN(publishedAt) && { publishedAt: new Date(publishedAt).toISOString() }),
-    ...(deprecated && { deprecated }),
+    ...(deprecated && { deprecated: shared(deprecated) }),
     ...(splitView && { splitView }),
   }
 }

@@ -4,7 +4,7 @@ import { gunzip, gzip } from 'node:zlib'
 import type { Blobs } from '../store/store.ts'
 import type { Integrity, Sighting, VersionClaims } from '../types.ts'
 import { unpackSmall } from '../upstream/body.ts'
-import { claimsOf, claimsWeight, record } from './claims.ts'
+import { claimsOf, claimsWeight, openSharing, record } from './claims.ts'
 import type { DistTags } from './dist-tags.ts'
 import { openPace } from './pace.ts'
 import { openPackument, type Packument } from './packument.ts'
@@ -31,9 +31,10 @@ export const claimsIn = async (packument: Packument) => {
   const breathe = openPace()
   const time = record(packument.member('time'))
   const claims = new Map<string, VersionClaims>()
+  const shared = openSharing()
   for (const version of packument.versions) {
     const manifest = packument.manifest(version) ?? {}
-    claims.set(version, claimsOf(manifest, version, time[version]))
+    claims.set(version, claimsOf(manifest, version, time[version], shared))
     const aside = breathe()
     if (aside) await aside
   }

@@ -31,6 +31,9 @@ export type Target = {
 const bin = fileURLToPath(new URL('../../bin/attestry.ts', import.meta.url))
 const probe = new URL('./probe.ts', import.meta.url).href
 
+/** As `npm start`, the systemd unit and the image start it. */
+const flags = ['--max-semi-space-size=16']
+
 /** `alone`: one process, to be looked into; else as many as there are processors. */
 const attestry = (upstream: RunningUpstream, alone = false): Peer => ({
   name: alone ? 'attestry, one process' : 'attestry',
@@ -45,9 +48,10 @@ const attestry = (upstream: RunningUpstream, alone = false): Peer => ({
     const address = `127.0.0.1:${await freePort()}`
     return {
       command: process.execPath,
-      args: ['--import', probe, bin, 'serve', '--config', file, '--listen', address],
+      args: [...flags, '--import', probe, bin, 'serve', '--config', file, '--listen', address],
       cwd: folder,
       url: `http://${address}`,
+      env: { MALLOC_ARENA_MAX: '2' },
       log: join(folder, 'output.log'),
       ipc: true,
     }
