@@ -5,6 +5,7 @@ import { createGunzip, gunzip } from 'node:zlib'
 import type { LRUCache } from 'lru-cache'
 import { openFlights } from './flights.ts'
 import type { Representation } from './representation.ts'
+import { unpooled } from './unpooled.ts'
 
 const unpack = promisify(gunzip)
 
@@ -28,7 +29,7 @@ export const inflate = async (
   const flight = flights.get(kept) ?? openFlights<Buffer>()
   flights.set(kept, flight)
   return flight(etag, async () => {
-    const document = await unpack(gzip, { maxOutputLength: size })
+    const document = unpooled(await unpack(gzip, { maxOutputLength: size }))
     kept.set(etag, document)
     return document
   })

@@ -2,7 +2,7 @@
  * Finished packuments in the store: after a restart, or in another process on the same store, a large
  * one is not made again. What is kept serves only as long as it says what would be made now.
  */
-import type { Store } from '../store/store.ts'
+import type { BlobUse, Store } from '../store/store.ts'
 import type { Integrity } from '../types.ts'
 import type { Background } from './background.ts'
 import type { Representation } from './representation.ts'
@@ -23,6 +23,9 @@ type Kept = MadeFrom &
     readonly maker: string
   }
 
+/** Who makes or reads one has it in memory as a finished answer. */
+const elsewhere: BlobUse = { remember: false }
+
 /** Bytes, compressed; what is smaller is made as fast as it is read. */
 const LEAST = 16 * 1024
 
@@ -36,7 +39,7 @@ export const openKeptRepresentations = (options: {
   const { store, maker, later } = options
 
   const write = async (key: string, from: MadeFrom, { gzip, ...rest }: Representation) => {
-    const staged = await store.blobs.stage()
+    const staged = await store.blobs.stage(elsewhere)
     try {
       await staged.write(gzip)
       await staged.finish()
@@ -57,7 +60,7 @@ export const openKeptRepresentations = (options: {
       const kept = await store.records.get<Kept>('representation', key)
       if (!kept || kept.raw !== raw || kept.effect !== effect || kept.maker !== maker)
         return undefined
-      const gzip = await store.blobs.get(kept.blob)
+      const gzip = await store.blobs.get(kept.blob, elsewhere)
       if (!gzip) return undefined
       const { blob: _blob, maker: _maker, raw: _raw, effect: _effect, ...rest } = kept
       return { ...rest, gzip }

@@ -1,7 +1,7 @@
 /** A packument as the gate keeps it: claims and sightings in memory, the text as a compressed blob. */
 import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
-import type { Blobs } from '../store/store.ts'
+import type { Blobs, BlobUse } from '../store/store.ts'
 import type { Integrity, Sighting, VersionClaims } from '../types.ts'
 import { unpackSmall } from '../upstream/body.ts'
 import { claimsOf, claimsWeight, openSharing, record } from './claims.ts'
@@ -48,6 +48,9 @@ export const claimsIn = async (packument: Packument) => {
 export const readClaims = async (text: Buffer, name: string) =>
   claimsIn(await openPackument(text, name))
 
+/** Read when something is made of it, which is held then. */
+const seldom: BlobUse = { remember: false }
+
 const deflate = promisify(gzip)
 const inflate = promisify(gunzip)
 /** Nothing larger than this was ever stored; a guard against a damaged length. */
@@ -59,7 +62,7 @@ export const storeText = async (
   text: Buffer,
   packed?: Buffer,
 ): Promise<Integrity> => {
-  const staged = await blobs.stage()
+  const staged = await blobs.stage(seldom)
   try {
     // level 1: it is read back more often than sent
     await staged.write(packed ?? (await deflate(text, { level: 1 })))
@@ -72,7 +75,7 @@ export const storeText = async (
 }
 
 export const loadText = async (blobs: Blobs, raw: Integrity): Promise<Buffer | undefined> => {
-  const packed = await blobs.get(raw)
+  const packed = await blobs.get(raw, seldom)
   return (
     packed && (unpackSmall(packed) ?? (await inflate(packed, { maxOutputLength: MAX_TEXT })))
   )

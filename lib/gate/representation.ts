@@ -14,6 +14,7 @@ import type { Standing } from './standing.ts'
 import { openPace } from './pace.ts'
 import { reasonsText } from './reasons.ts'
 import type { Packument } from './packument.ts'
+import { unpooled } from './unpooled.ts'
 
 /** `full`: application/json. `abbreviated`: application/vnd.npm.install-v1+json. */
 export type Form = 'full' | 'abbreviated'
@@ -216,11 +217,11 @@ const openSink = () => {
       const last = take()
       const made = () => ({ digest: hash.digest('base64url'), size })
       // a small one costs less here than to hand it to another thread
-      if (gzip === undefined) return { ...made(), gzip: gzipSync(last, { level }) }
+      if (gzip === undefined) return { ...made(), gzip: unpooled(gzipSync(last, { level })) }
       const ended = once(gzip, 'end')
       gzip.end(last)
       await ended
-      return { ...made(), gzip: Buffer.concat(chunks) }
+      return { ...made(), gzip: unpooled(Buffer.concat(chunks)) }
     },
   }
 }

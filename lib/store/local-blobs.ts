@@ -61,11 +61,16 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
   // Changes with each removal, so that a load that began before one is not remembered after it.
   let removals = 0
 
-  const load = async (integrity: Integrity, hex: string): Promise<Buffer | undefined> => {
+  const load = async (
+    integrity: Integrity,
+    hex: string,
+    remember = true,
+  ): Promise<Buffer | undefined> => {
     const before = removals
     const bytes = await reader.load(hex)
     if (bytes === undefined) return undefined
-    if (removals === before && bytes.length <= tools.memoryBlobMax) memory.set(integrity, bytes)
+    const kept = remember && removals === before && bytes.length <= tools.memoryBlobMax
+    if (kept) memory.set(integrity, bytes)
     index.touch(integrity)
     return bytes
   }
@@ -149,7 +154,7 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
   }
 
   return {
-    stage: async () => {
+    stage: async use => {
       assertOpen(lifetime)
       const blob = stageBlob(tools.temporary.next(), {
         fs: tools.fs,
@@ -158,7 +163,7 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
         budget: tools.budget,
         keepMax: tools.memoryBlobMax,
         committed: (info, hex, { bytes, mark }) => {
-          if (bytes !== undefined) memory.set(info.integrity, bytes)
+          if (bytes !== undefined && use?.remember !== false) memory.set(info.integrity, bytes)
           if (mark !== undefined) reader.proven(hex, mark)
           tools.grown()
         },
@@ -179,9 +184,10 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
       return size === undefined ? undefined : { integrity, size }
     },
 
-    get: async integrity => {
+    get: async (integrity, use) => {
       assertOpen(lifetime)
-      return fromMemory(integrity) ?? (await load(integrity, hexOf(integrity)))
+      const held = fromMemory(integrity)
+      return held ?? (await load(integrity, hexOf(integrity), use?.remember))
     },
 
     peek: fromMemory,

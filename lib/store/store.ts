@@ -32,11 +32,15 @@ export type BlobFile = {
 }
 
 /** Content-addressed bytes, immutable, written whole or not at all. */
+/** `remember: false`: for bytes that are seldom read again, or held elsewhere; they take no memory from others. */
+export type BlobUse = { readonly remember: boolean }
+
 export interface Blobs {
-  stage(): Promise<StagedBlob>
+  /** What it commits is in memory at once where it is small, unless `use` says otherwise. */
+  stage(use?: BlobUse): Promise<StagedBlob>
   stat(integrity: Integrity): Promise<BlobInfo | undefined>
   /** The whole blob; for small ones. The bytes are shared with others: never write to them. */
-  get(integrity: Integrity): Promise<Buffer | undefined>
+  get(integrity: Integrity, use?: BlobUse): Promise<Buffer | undefined>
   /** The same of a small one, or what a large one is read from. */
   find(integrity: Integrity): Promise<Buffer | BlobFile | undefined>
   /** The whole blob where it is in memory; counts as a use. A store without a memory has none. */

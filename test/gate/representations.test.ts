@@ -3,7 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
+import { LRUCache } from 'lru-cache'
 import t, { type Test } from 'tap'
+import { inflate } from '../../lib/gate/inflate.ts'
 import { openPace } from '../../lib/gate/pace.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
 import type { Integrity } from '../../lib/types.ts'
@@ -88,6 +90,22 @@ t.test('after a restart', async t => {
   const third = await open(t, storage)
   third.proxy.gate.adopt(policies(deny))
   t.equal((await third.get()).text, denied.text, 'made again where the bytes are gone')
+})
+
+t.test('a finished one keeps no other memory alive', async t => {
+  await registry.publish({ name: 'small', version: '1.0.0' })
+  const storage = await mkdtemp(join(tmpdir(), 'attestry-kept-'))
+  t.teardown(() => rm(storage, { recursive: true, force: true }))
+  const { proxy } = await open(t, storage)
+  const { representation } = await proxy.gate.packument('small', 'full')
+  const { gzip } = representation
+  const document = await inflate(
+    representation,
+    new LRUCache({ maxSize: 1e6, sizeCalculation: () => 1 }),
+  )
+  t.ok(gzip.length > 0 && gzip.length < 4096)
+  t.equal(gzip.buffer.byteLength, gzip.length)
+  t.ok(Buffer.isBuffer(document) && document.buffer.byteLength <= document.length * 1.25)
 })
 
 t.test('verdicts made anew that come to the same make nothing else anew', async t => {

@@ -291,6 +291,18 @@ t.test('memory is bounded by bytes', async t => {
   t.equal(await cached.blobs.get(name), await cached.blobs.get(name), 'the same buffer')
   const opened = await cached.blobs.open(name, { start: 5, end: 9 })
   t.ok(opened && (await buffer(opened.stream)).equals(bytes.subarray(5, 10)))
+
+  const seldom = { remember: false }
+  const staged = await cached.blobs.stage(seldom)
+  const other = randomBytes(200)
+  await staged.write(other)
+  await staged.finish()
+  const { integrity } = await staged.commit()
+  t.equal(cached.blobs.peek?.(integrity), undefined, 'what is staged for seldom use stays out')
+  t.ok((await cached.blobs.get(integrity, seldom))?.equals(other))
+  t.equal(cached.blobs.peek?.(integrity), undefined, 'and what is read for it')
+  t.ok((await cached.blobs.get(integrity))?.equals(other))
+  t.ok(cached.blobs.peek?.(integrity)?.equals(other), 'until somebody reads it otherwise')
 })
 
 t.test('a damaged record is missing, logged, and can be put again', async t => {

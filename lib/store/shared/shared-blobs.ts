@@ -7,7 +7,7 @@ import { hexOf, integrityOf } from '../blob-name.ts'
 import type { Lifetime } from '../store-error.ts'
 import { assertOpen, refusal } from '../store-error.ts'
 import type { StoreLog } from '../store-event.ts'
-import type { BlobInfo, Blobs, StagedBlob } from '../store.ts'
+import type { BlobInfo, Blobs, BlobUse, StagedBlob } from '../store.ts'
 import type { BlobRows } from './blob-rows.ts'
 import { openOwedBlobs } from './owed-blobs.ts'
 import { isS3Refusal, type S3 } from './s3.ts'
@@ -82,12 +82,12 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
   }
 
   /** Brings the object here; false when there is none, or none that is what its name says. */
-  const fetchOnce = async (integrity: Integrity): Promise<boolean> => {
+  const fetchOnce = async (integrity: Integrity, use?: BlobUse): Promise<boolean> => {
     const size = await rows.size(integrity)
     if (size === undefined) return false
     for (let tries = 0; tries < 2; tries += 1) {
       const fetched = await s3.get(objectKey(integrity), size, async body => {
-        const staged = await local.stage()
+        const staged = await local.stage(use)
         try {
           await digestOf(body, size, chunk => staged.write(chunk))
           const found = await staged.finish()
@@ -111,10 +111,10 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
     return false
   }
 
-  const bringHere = async (integrity: Integrity): Promise<boolean> => {
+  const bringHere = async (integrity: Integrity, use?: BlobUse): Promise<boolean> => {
     const running = fetching.get(integrity)
     if (running) return running
-    const flight = fetchOnce(integrity).finally(() => fetching.delete(integrity))
+    const flight = fetchOnce(integrity, use).finally(() => fetching.delete(integrity))
     fetching.set(integrity, flight)
     return flight
   }
@@ -150,8 +150,8 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
 
   const owed = openOwedBlobs({ local, publish, log })
 
-  const stage = async (): Promise<StagedBlob> => {
-    const staged = await local.stage()
+  const stage = async (use?: BlobUse): Promise<StagedBlob> => {
+    const staged = await local.stage(use)
     let committing: Promise<BlobInfo> | undefined
     let committed = false
     const commit = async (): Promise<BlobInfo> => {
@@ -180,9 +180,9 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
   }
 
   return {
-    stage: async () => {
+    stage: async use => {
       assertOpen(lifetime)
-      return stage()
+      return stage(use)
     },
     stat: async integrity => {
       assertOpen(lifetime)
@@ -191,11 +191,11 @@ export const openSharedBlobs = (tools: SharedBlobsTools): SharedBlobs => {
       const size = await rows.size(integrity)
       return size === undefined ? undefined : { integrity, size }
     },
-    get: async integrity => {
+    get: async (integrity, use) => {
       assertOpen(lifetime)
-      const here = await local.get(integrity)
+      const read = () => local.get(integrity, use)
       const found =
-        here ?? ((await bringHere(integrity)) ? await local.get(integrity) : undefined)
+        (await read()) ?? ((await bringHere(integrity, use)) ? await read() : undefined)
       if (found) rows.touch(integrity)
       return found
     },
