@@ -169,7 +169,8 @@ t.test('three instances', { skip, timeout: 300_000 + PACKAGES * 500 }, async t =
     for (const [kind, least, path] of kinds) {
       const asked = registry.asked(path).length
       t.comment(`${kind}: ${least} there are, ${asked} were asked for`)
-      t.ok(asked >= least && asked <= least * 1.01, `${kind}: ${asked} for ${least}`)
+      // one in a hundred may be asked twice: a lease that a slow instance lost
+      t.ok(asked >= least && asked <= Math.ceil(least * 1.01), `${kind}: ${asked} for ${least}`)
     }
     // each asks for one package when it starts, to see whether signatures come through
     const known = [...kinds.map(([, , path]) => path), /^\/abbrev$/]
