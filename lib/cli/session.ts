@@ -5,16 +5,21 @@ import type { Gate, GateObserver } from '../gate/gate.ts'
 import type { Rooms } from '../rooms.ts'
 import type { Io } from './io.ts'
 
+/** Where the settings are. */
+export const configOption = {
+  config: {
+    short: 'c',
+    hint: 'file',
+    description: 'Settings; default ./attestry.yaml if there.',
+  },
+} as const
+
 /** A parser with the options by which a command finds its settings. Add the command's own to it. */
 export const sessionJack = (usage: string, description: string) =>
   jack({ usage })
     .description(description)
     .opt({
-      config: {
-        short: 'c',
-        hint: 'file',
-        description: 'Settings; default ./attestry.yaml if there.',
-      },
+      ...configOption,
       storage: { hint: 'folder', description: 'Where packages and facts are kept.' },
       upstream: { hint: 'url', description: 'The registry that packages come from.' },
     })

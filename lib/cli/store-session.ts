@@ -5,17 +5,13 @@ import { openStore } from '../open-store.ts'
 import type { StoreEvent } from '../store/store-event.ts'
 import type { Store } from '../store/store.ts'
 import type { Io } from './io.ts'
-import { sessionSettings } from './session.ts'
+import { configOption, sessionSettings } from './session.ts'
 
 export const storeJack = (usage: string, description: string) =>
   jack({ usage })
     .description(description)
     .opt({
-      config: {
-        short: 'c',
-        hint: 'file',
-        description: 'Settings; default ./attestry.yaml if there.',
-      },
+      ...configOption,
       storage: { hint: 'folder', description: 'Where packages and facts are kept.' },
     })
     .flag({

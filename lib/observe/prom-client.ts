@@ -6,21 +6,14 @@
 import { createRequire } from 'node:module'
 import type * as Client from 'prom-client'
 
-export const Counter = createRequire(import.meta.url)(
-  'prom-client/lib/counter.js',
-) as typeof Client.Counter
-export const Gauge = createRequire(import.meta.url)(
-  'prom-client/lib/gauge.js',
-) as typeof Client.Gauge
-export const Histogram = createRequire(import.meta.url)(
-  'prom-client/lib/histogram.js',
-) as typeof Client.Histogram
-export const Registry = createRequire(import.meta.url)(
-  'prom-client/lib/registry.js',
-) as typeof Client.Registry
-export const AggregatorRegistry = createRequire(import.meta.url)(
-  'prom-client/lib/cluster.js',
-) as typeof Client.AggregatorRegistry
+const require = createRequire(import.meta.url)
+
+export const Counter = require('prom-client/lib/counter.js') as typeof Client.Counter
+export const Gauge = require('prom-client/lib/gauge.js') as typeof Client.Gauge
+export const Histogram = require('prom-client/lib/histogram.js') as typeof Client.Histogram
+export const Registry = require('prom-client/lib/registry.js') as typeof Client.Registry
+export const AggregatorRegistry =
+  require('prom-client/lib/cluster.js') as typeof Client.AggregatorRegistry
 
 export type Counter<T extends string = string> = Client.Counter<T>
 export type Gauge<T extends string = string> = Client.Gauge<T>

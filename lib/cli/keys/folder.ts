@@ -5,17 +5,13 @@ import type { KeyFolder } from '../../trust/key-folder.ts'
 import { didYouMean } from '../../config/nearest.ts'
 import { AttestryError } from '../../errors.ts'
 import type { Io } from '../io.ts'
-import { sessionSettings } from '../session.ts'
+import { configOption, sessionSettings } from '../session.ts'
 
 export const keysJack = (usage: string, description: string) =>
   jack({ usage })
     .description(description)
     .opt({
-      config: {
-        short: 'c',
-        hint: 'file',
-        description: 'Settings; default ./attestry.yaml if there.',
-      },
+      ...configOption,
       upstream: {
         hint: 'name',
         description: 'The upstream whose keys they are; not needed where only one has any.',

@@ -8,6 +8,7 @@ import { assertOpen } from '../store-error.ts'
 import type { StoreLog } from '../store-event.ts'
 import { openCircuit, type StoreCall } from './circuit.ts'
 import { openLanes } from './lanes.ts'
+import { networkCodes } from './network-codes.ts'
 import { openLeftovers } from './postgres-leftovers.ts'
 import { openSockets } from './postgres-sockets.ts'
 import { openRefusals } from './refusals.ts'
@@ -55,15 +56,7 @@ const broken = new Set([
   'CONNECTION_ENDED',
   'CONNECTION_DESTROYED',
   'CONNECT_TIMEOUT',
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ECONNABORTED',
-  'EPIPE',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
+  ...networkCodes,
 ])
 
 /** PostgreSQL's own codes, appendix A of its manual, for "not now". */

@@ -11,6 +11,7 @@ import type { Lifetime } from '../store-error.ts'
 import { assertOpen } from '../store-error.ts'
 import type { StoreLog } from '../store-event.ts'
 import { openCircuit, type StoreCall } from './circuit.ts'
+import { networkCodes } from './network-codes.ts'
 
 export type S3Options = {
   /** The bucket's address: `https://host/bucket` or `https://bucket.host`, and a path below it. */
@@ -71,17 +72,7 @@ class Late extends Error {
 /** Bytes that are to come in the time in which something is to be said, however slowly they drip. */
 const pace = 1024 * 1024
 
-const systemCodes = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ECONNABORTED',
-  'EPIPE',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-])
+const systemCodes: ReadonlySet<string> = new Set(networkCodes)
 
 /** It answers, and does not take it. */
 export const isS3Refusal = (error: unknown): boolean =>
