@@ -312,3 +312,28 @@ t.test('versions that nobody looked at are judged as each of them would be', asy
   )
   t.ok(alike > 30, 'and many were judged together')
 })
+
+t.test(
+  'a vouch counts from when it is there until it is gone, for its version alone',
+  async t => {
+    const plain = new Map(versions.map(version => [version, claim(version, 400, false)]))
+    const world = start(plain)
+    const vouching = policies.length - 1
+    happens(world, { policies: vouching })
+    const refusedNow = async (before?: Standing) => {
+      const made = await world.judges.standing(world.state.index, before)
+      same(made, expected(world))
+      return made
+    }
+    const without = await refusedNow()
+    t.equal(without.refused.size, versions.length)
+    happens(world, { vouched: true })
+    const vouched = await refusedNow(without)
+    t.same(
+      versions.filter(version => !vouched.refused.has(version)),
+      [vouchedFor],
+    )
+    happens(world, { vouched: false })
+    t.equal((await refusedNow(vouched)).refused.size, versions.length)
+  },
+)
