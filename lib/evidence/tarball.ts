@@ -117,22 +117,43 @@ async function* unpacked(
 /** Bytes up to which what is here whole is unpacked at once, which costs half. */
 const AT_ONCE = 4 * 1024 ** 2
 
+/** As zlib has it by itself: what a lie about the size can make smaller costs a turn for each. */
+const smallestChunk = 16 * 1024
+
+/**
+ * Frees memory that nobody reads any more at once, not when it is next collected: it counts as the
+ * heap's own, and a small heap would be collected again and again for it. Only for bytes that are
+ * alone in their memory; what is smaller than the memory that small buffers share is left.
+ */
+export const giveBack = ({ buffer, byteLength }: Uint8Array): void => {
+  if (byteLength > Buffer.poolSize && buffer instanceof ArrayBuffer) buffer.transfer(0)
+}
+
 async function* onePiece<T>(piece: T): AsyncGenerator<T> {
   yield piece
 }
 
+type Unpacked = {
+  readonly chunks: AsyncIterable<Buffer>
+  /** All of it, to be given back when it has been read. */
+  readonly whole?: Buffer
+}
+
 /** As `unpacked` of the same bytes. */
-const unpackedWhole = (tarball: Uint8Array, limit: number): AsyncIterable<Buffer> => {
+const unpackedWhole = (tarball: Uint8Array, limit: number): Unpacked => {
   const most = Math.min(limit, AT_ONCE)
   // what it says of its own size (RFC 1952, ISIZE) only saves a try
   const { buffer, byteOffset, length } = tarball
   const told = length < 18 ? 0 : new DataView(buffer, byteOffset).getUint32(length - 4, true)
-  if (!isGzip(tarball) || told > most) return unpacked(onePiece(tarball), limit)
+  if (!isGzip(tarball) || told > most) return { chunks: unpacked(onePiece(tarball), limit) }
   try {
-    return onePiece(gunzipSync(tarball, { maxOutputLength: most }))
+    // one byte more than it should need: zlib sees the end and asks for no second buffer
+    const chunkSize = Math.max(smallestChunk, told + 1)
+    const whole = gunzipSync(tarball, { maxOutputLength: most, chunkSize })
+    return { chunks: onePiece(whole), whole }
   } catch {
     // too large for that, or broken: the stream tells which
-    return unpacked(onePiece(tarball), limit)
+    return { chunks: unpacked(onePiece(tarball), limit) }
   }
 }
 
@@ -156,10 +177,10 @@ export const readTarball = async (
   })
   ended.catch(() => {})
   let first = true
-  const chunks =
+  const { chunks, whole }: Unpacked =
     tarball instanceof Uint8Array
       ? unpackedWhole(tarball, limits.unpacked)
-      : unpacked(tarball, limits.unpacked)
+      : { chunks: unpacked(tarball, limits.unpacked) }
   for await (const chunk of chunks) {
     if (first && isGzip(chunk)) bad('The tarball is compressed twice.')
     first = false
@@ -170,5 +191,8 @@ export const readTarball = async (
   parser.end()
   await ended
   collect.check()
-  return collect.content()
+  const content = collect.content()
+  // only here is it certain that the parser has let go of it
+  if (whole) giveBack(whole)
+  return content
 }

@@ -6,6 +6,7 @@ import type { ExamineRequest } from './examiner.ts'
 import { inspectTarball } from './manifest.ts'
 import type { TarballLimits } from './tarball-limits.ts'
 import { serve } from './pool-messages.ts'
+import { giveBack } from './tarball.ts'
 import { openVerification } from './verification.ts'
 import { verifyVouches, type VouchRequest } from './vouch.ts'
 
@@ -29,7 +30,12 @@ serve(parentPort, {
   calls: {
     examine: (request: ExamineRequest) => examineWith(verification, request),
     vouches: (request: VouchRequest) => verifyVouches(verification, request),
-    inspect: ({ claimed, bytes }: InspectRequest) => inspectTarball(bytes, claimed, limits),
+    inspect: async ({ claimed, bytes }: InspectRequest) => {
+      const fact = await inspectTarball(bytes, claimed, limits)
+      // of what was refused half-way a decompressing thread may still be reading
+      if (fact.state === 'verified') giveBack(bytes)
+      return fact
+    },
   },
   streams: {
     inspect: (claimed: Readonly<Record<string, unknown>>, tarball) =>

@@ -63,6 +63,15 @@ t.test('a tarball that agrees', async t => {
   const pieces = Array.from({ length: bytes.length }, (_, i) => bytes.subarray(i, i + 1))
   t.equal(await judge(pieces), 'verified', 'byte by byte')
   t.equal(await judge(tar(top())), 'verified', 'not compressed')
+  // gzip tells the size of its last member only
+  const whole = tar(file, top(), file)
+  const [start, end] = [whole.subarray(0, 90_000), whole.subarray(90_000)]
+  for (const members of [
+    [start, end],
+    [end.subarray(0, 0), whole],
+    [whole, end.subarray(0, 0)],
+  ])
+    t.equal(await judge(Buffer.concat(members.map(part => gzipSync(part)))), 'verified')
   t.equal(await judge(gzipSync(tar(top(manifest, 'any-name/package.json')))), 'verified')
   t.equal(await judge(gzipSync(tar(top(manifest, './package.json')))), 'verified')
   t.equal(
