@@ -24,8 +24,8 @@ export type LocalBlobsTools = {
   /** Blobs up to this size are kept in memory, and read whole. */
   readonly memoryBlobMax: number
   readonly budget: KeepBudget
-  /** Called after each commit; there may be too much now. */
-  readonly grown: () => void
+  /** Called after each commit, with the blob's bytes; there may be too much now. */
+  readonly grown: (size: number) => void
 }
 
 export type LocalBlobs = Blobs & {
@@ -165,7 +165,7 @@ export const openLocalBlobs = (tools: LocalBlobsTools): LocalBlobs => {
         committed: (info, hex, { bytes, mark }) => {
           if (bytes !== undefined && use?.remember !== false) memory.set(info.integrity, bytes)
           if (mark !== undefined) reader.proven(hex, mark)
-          tools.grown()
+          tools.grown(info.size)
         },
         ended: ended => staged.delete(ended),
       })

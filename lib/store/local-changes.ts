@@ -83,7 +83,7 @@ export const openLocalChanges = async (
   return {
     publish: async ({ topic, key }) => {
       assertOpen(lifetime)
-      await writer.write(key.length + 60, () => {
+      await writer.writeAlong(key.length + 60, () => {
         const { lastInsertRowid } = insert.run(origin, topic, key)
         const row = Number(lastInsertRowid)
         if (row % pruneEvery === 0) prune.run(row - keptRows)

@@ -27,6 +27,9 @@ import { temporaryFiles } from './temporary-files.ts'
 
 const MiB = 1024 * 1024
 
+/** Processes that may fill the store at the same speed before one of them looks at how full it is. */
+const writers = 64
+
 export type LocalStoreOptions = {
   /** A directory; made when missing. Several processes of one machine may share it. */
   readonly path: string
@@ -131,6 +134,8 @@ export const openLocalStore = async ({
     throw error
   })
   const files = openBlobFiles(fs, blobRoot, index, temporary)
+  /** Bytes until the total is asked for again; others may write as fast as we do, many of them. */
+  let room = 0
   const blobs = openLocalBlobs({
     fs,
     files,
@@ -141,9 +146,14 @@ export const openLocalStore = async ({
     lifetime,
     memoryBlobMax,
     budget: { left: Math.floor(memoryBytes / 4) },
-    grown: () => {
+    grown: size => {
+      room -= size * writers
+      if (room > 0) return
       void index.total().then(
-        total => total > maxBytes && housekeeping.evictSoon(),
+        total => {
+          room = maxBytes - total
+          if (room < 0) housekeeping.evictSoon()
+        },
         // The next commit asks again.
         () => undefined,
       )

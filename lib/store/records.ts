@@ -14,6 +14,9 @@ import { assertOpen } from './store-error.ts'
 import type { StoreLog } from './store-event.ts'
 import type { Records } from './store.ts'
 
+/** Entries that a list reads first: most lists are a package's, and short. */
+const firstRows = 4
+
 /**
  * Records in SQLite. A read is about 10 µs and touches no file that is in the page cache. A write
  * resolves once it is on the disk; writes made together share that wait (see
@@ -61,10 +64,11 @@ export const openRecords = (
     collection: string,
     from: string,
     after: boolean,
+    count: number,
   ): Promise<string[]> => {
     const statement = after ? keysAfter : keysFrom
     const rows = await database.read('list records', () =>
-      statement.all(collection, from, pageRows),
+      statement.all(collection, from, count),
     )
     return rows.map(row => String(row['key']))
   }
@@ -129,7 +133,8 @@ export const openRecords = (
       assertOpen(lifetime)
       checkCollection(collection)
       if (prefix !== '') checkKey(prefix)
-      let keys = await pageOf(collection, prefix, false)
+      let count = firstRows
+      let keys = await pageOf(collection, prefix, false, count)
       while (keys.length > 0) {
         for (const key of keys) {
           // Keys with one prefix are neighbours.
@@ -138,11 +143,12 @@ export const openRecords = (
           if (value !== undefined) yield [key, value] as const
         }
         const last = keys.at(-1)
-        if (keys.length < pageRows || last === undefined) return
+        if (keys.length < count || last === undefined) return
         // A long list must not keep the server from its requests.
         await breathe()
         assertOpen(lifetime)
-        keys = await pageOf(collection, last, true)
+        count = pageRows
+        keys = await pageOf(collection, last, true, count)
       }
     },
   }

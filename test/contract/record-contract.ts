@@ -113,6 +113,20 @@ export const recordContract = (t: Test, open: OpenStore) => {
     t.same(await listAll(records.list('constructor')), [])
   })
 
+  t.test('lists of any length among others', async t => {
+    const { records } = await use(t, open)
+    const keys = (count: number) => Array.from({ length: count }, (_, i) => `of${count}/${i}`)
+    const counts = [0, 1, 3, 4, 5, 8, 9]
+    await Promise.all(counts.flatMap(keys).map(key => records.put('short', key, key)))
+    for (const count of counts) {
+      const found = await listAll(records.list('short', `of${count}/`))
+      t.same(
+        found.map(([key]) => key),
+        keys(count),
+      )
+    }
+  })
+
   t.test('a long list, changed while it is read', async t => {
     const { records } = await use(t, open)
     const name = (index: number) => `k${String(index).padStart(4, '0')}`

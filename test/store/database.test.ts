@@ -139,6 +139,64 @@ t.test('group commit', async t => {
   await writer.write(huge, () => insert.run('room again'))
 })
 
+t.test('group commit: what need not last, and pauses where many write', async t => {
+  const lifetime = { closed: false }
+  const sizes: number[] = []
+  let syncs = 0
+  const writer = openGroupWriter(
+    {
+      prepare: () => t.fail(),
+      read: () => t.fail(),
+      write: () => t.fail(),
+      transaction: async <T>(_doing: string, _bytes: number, work: () => T) => {
+        sizes.push(0)
+        return work()
+      },
+      wrote: () => undefined,
+      settled: async () => void (syncs += 1),
+      close: () => Promise.resolve(),
+    } as unknown as Parameters<typeof openGroupWriter>[0],
+    lifetime,
+  )
+  const note = () => {
+    const last = sizes.pop() ?? 0
+    sizes.push(last + 1)
+    return last + 1
+  }
+  t.equal(await writer.writeAlong(1, note), 1, 'alone, a little later')
+  t.same([sizes, syncs], [[1], 0], 'and not synced')
+
+  const order: string[] = []
+  await Promise.all([
+    writer.writeAlong(1, note).then(() => order.push('along')),
+    writer.write(1, note).then(() => order.push('lasting')),
+  ])
+  t.same([sizes, syncs, order], [[1, 2], 1, ['along', 'lasting']], 'with the next batch')
+
+  sizes.length = 0
+  const crowd = async (count: number, each: number) => {
+    const one = async () => {
+      for (let i = 0; i < each; i++) await writer.write(1, note)
+    }
+    await Promise.all(Array.from({ length: count }, one))
+  }
+  const begun = performance.now()
+  await crowd(1, 20)
+  t.equal(sizes.length, 20, 'whoever writes alone waits for nobody')
+  const alone = performance.now() - begun
+  await crowd(3, 4)
+  t.ok(performance.now() - begun - alone > 20, 'three keep their distance')
+  const many = performance.now()
+  await crowd(16, 100)
+  t.ok(performance.now() - many < 700, 'enough of them do not wait for more')
+
+  const last = writer.writeAlong(1, note)
+  lifetime.closed = true
+  await writer.drained()
+  t.ok(await last, 'and nothing is left behind')
+  t.equal(await codeOf(() => writer.writeAlong(1, note)), 'ESTORE')
+})
+
 t.test('the barrier: calls share syncs, never one that began before them', async t => {
   let syncs = 0
   let end: (error?: Error) => void = () => undefined
