@@ -17,6 +17,8 @@ const cacheFolder = () =>
 const run = async () => {
   // where the folder cannot be written it is done without
   module.enableCompileCache(cacheFolder())
+  // for the threads that verify and the processes of a cluster, which enable it by this alone
+  process.env['NODE_COMPILE_CACHE'] ??= cacheFolder()
   const { main } = await import('../lib/cli/main.ts')
   const { terminalAsk } = await import('../lib/cli/ask.ts')
   const { stdout, stderr, env } = process

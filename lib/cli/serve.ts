@@ -92,7 +92,7 @@ const serveAlone = async (settings: Settings): Promise<number> => {
       : undefined
   const onHangup = () => void attestry.trust.renew()
   process.on('SIGHUP', onHangup)
-  void probe(attestry, log, settings)
+  void probe(attestry, log, settings, patience.signal)
   const signal = await stopped
   log.info({ event: 'stopping', signal }, `${signal}: finishing what is under way`)
   process.off('SIGHUP', onHangup)

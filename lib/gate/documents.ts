@@ -3,6 +3,7 @@
  * kept, and its "there is none" kept for a while too (most lookups of attestations find none).
  */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import { AttestryError, messageOf } from '../errors.ts'
 import type { Store } from '../store/store.ts'
 import { endpointForm } from '../trust/registry-key.ts'
@@ -55,7 +56,10 @@ const parsed = (body: Buffer): Manifest => {
 
 export const openDocuments = (options: DocumentsOptions) => {
   const { store, upstreamFor, now, negativeTtl, ownKeys = () => [] } = options
-  const missing = new LRUCache<string, true>({ max: 100_000, ttl: Math.max(1, negativeTtl) })
+  const missing = new LRUCache<string, true>({
+    ...atMost(100_000),
+    ttl: Math.max(1, negativeTtl),
+  })
   const flight = openFlights<DocumentAnswer>()
 
   const ask = async (key: string, fetch: () => Promise<DocumentAnswer>) => {

@@ -4,6 +4,7 @@
  * changed.
  */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 
 export type Epochs = {
   readonly of: (name: string) => number
@@ -19,7 +20,7 @@ export const openEpochs = (max = 100_000): Epochs => {
   let floor = 0
   let generation = 0
   const epochs = new LRUCache<string, number>({
-    max,
+    ...atMost(max),
     dispose: (_value, _name, why) => {
       if (why === 'evict') floor = count
     },

@@ -3,6 +3,7 @@
  * attestations and examining them. Policy is not asked here; verdicts are made from these facts.
  */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import { isAttestryError, messageOf } from '../errors.ts'
 import type { AttestationsFound, Examiner } from '../evidence/examiner.ts'
 import type { Change, Store } from '../store/store.ts'
@@ -46,7 +47,7 @@ export type EvidenceBookOptions = {
 
 export const openEvidenceBook = (options: EvidenceBookOptions) => {
   const { store, examinerFor, documents, now, recheck, onChange } = options
-  const pages = new LRUCache<string, Map<string, EvidenceRecord>>({ max: 20_000 })
+  const pages = new LRUCache<string, Map<string, EvidenceRecord>>(atMost(20_000))
   const examining = openFlights<Evidence>()
   const reading = openFlights<Map<string, EvidenceRecord>>()
   const beingRead = new Set<string>()

@@ -3,6 +3,7 @@
  * as all others, its own policies, verdicts and finished answers.
  */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import { AttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import { policyDigest } from '../policy/digest.ts'
@@ -91,7 +92,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     shared
   const { upstreamFor, examinerFor, deprecates } = shared
   const key = `${view ?? ''} ${publicUrl}`
-  const renewed = new LRUCache<string, true>({ max: RENEWED })
+  const renewed = new LRUCache<string, true>(atMost(RENEWED))
   const judges = openJudges({
     policies,
     book,

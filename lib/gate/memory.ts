@@ -1,5 +1,6 @@
 /** What is held of verdicts and finished answers: one bound over all views, so that more views cost no more memory. */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import type { Admission } from './admissions.ts'
 import type { Standing } from './standing.ts'
 import type { Representation } from './representation.ts'
@@ -18,7 +19,7 @@ export type Memory = ReturnType<typeof openMemory>
 
 /** `bytes`: finished representations. Keys begin with the view they belong to. */
 export const openMemory = (bytes: number) => ({
-  standings: new LRUCache<string, Made<Standing>>({ max: 5_000 }),
+  standings: new LRUCache<string, Made<Standing>>(atMost(5_000)),
   finished: new LRUCache<
     string,
     Made<Representation> & { readonly until: number; readonly effect: string }
@@ -31,5 +32,5 @@ export const openMemory = (bytes: number) => ({
     maxSize: Math.ceil(bytes / 2),
     sizeCalculation: document => document.length + 500,
   }),
-  hot: new LRUCache<string, Remembered>({ max: 50_000 }),
+  hot: new LRUCache<string, Remembered>(atMost(50_000)),
 })

@@ -3,6 +3,7 @@
  * upstream's absence, and watched, so that we know which versions appeared under our eyes.
  */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import { AttestryError, isAttestryError, messageOf } from '../errors.ts'
 import type { Change, Store } from '../store/store.ts'
 import type { PackumentAnswer, Upstream } from '../upstream/upstream.ts'
@@ -67,7 +68,10 @@ export const openPackages = (options: PackagesOptions) => {
     maxSize: options.memory,
     sizeCalculation: indexWeight,
   })
-  const missing = new LRUCache<string, true>({ max: 10_000, ttl: Math.max(1, negativeTtl) })
+  const missing = new LRUCache<string, true>({
+    ...atMost(10_000),
+    ttl: Math.max(1, negativeTtl),
+  })
   /** Texts that were just read; an install asks for many versions of few packages at a time. */
   const texts = new LRUCache<string, Packument>({
     maxSize: Math.ceil(options.memory / 4),
@@ -81,7 +85,7 @@ export const openPackages = (options: PackagesOptions) => {
   const reading = openFlights<Packument>()
   const resting = new Map<string, number>()
   /** Names somebody changed through us since they were last asked for, each with a number of its own. */
-  const expired = new LRUCache<string, number>({ max: 10_000 })
+  const expired = new LRUCache<string, number>(atMost(10_000))
   let expiries = 0
   const flight = openFlights<PackageIndex>()
   const hold = (raw: string, packument: Packument, tags: DistTags): void => {

@@ -3,6 +3,7 @@
  * is asked of its upstream and of no other: there is no falling back, in either direction.
  */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import { AttestryError } from '../errors.ts'
 import { coversName, parsePattern } from '../policy/match.ts'
 import { upstreamFor as reservedByPolicy } from '../policy/namespace.ts'
@@ -91,7 +92,7 @@ export const openRouting = ({ upstreams, terms, policies }: RoutingOptions) => {
   if (!first) throw new AttestryError('ECONFIG', 'No upstream is configured.')
 
   /** Names that were looked up, as long as the policies are the same. */
-  const known = new LRUCache<string, Upstream>({ max: 20_000 })
+  const known = new LRUCache<string, Upstream>(atMost(20_000))
   let knownUnder: readonly Policy[] | undefined
 
   const upstreamFor = (name: string): Upstream => {

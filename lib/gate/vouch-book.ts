@@ -3,6 +3,7 @@
  * in question, each once. Most packages have none, and cost a look into a set.
  */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import type { Examiner } from '../evidence/examiner.ts'
 import type { Fact, Integrity, PackageId, Vouch } from '../types.ts'
 import { openFlights } from './flights.ts'
@@ -26,8 +27,8 @@ export const openVouchBook = ({
   readonly examinerFor: (upstream: string) => Examiner
 }) => {
   let names: Promise<Set<string>> | undefined
-  const pages = new LRUCache<string, ReadonlyMap<string, VouchPage>>({ max: 1_000 })
-  const facts = new LRUCache<string, Fact<Vouch>>({ max: 10_000 })
+  const pages = new LRUCache<string, ReadonlyMap<string, VouchPage>>(atMost(1_000))
+  const facts = new LRUCache<string, Fact<Vouch>>(atMost(10_000))
   const reading = openFlights<ReadonlyMap<string, VouchPage>>()
   let epoch = 0
 

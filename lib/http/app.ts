@@ -1,15 +1,13 @@
 /** The koa application: one route table, one place where errors become answers. */
-import { randomUUID } from 'node:crypto'
-import type { RequestListener } from 'node:http'
 import Koa, { type Context } from 'koa'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Gate } from '../gate/gate.ts'
 import { cameFrom, instanceHeader, viaHeader } from '../upstream/loop.ts'
-import { openAtOnce } from './at-once.ts'
 import { clientOf } from './client.ts'
 import { openEntrance, type EntranceOptions } from './entrance.ts'
 import { openPump } from './pump.ts'
 import { errorAnswer } from './refusal.ts'
+import { requestIdHeader } from './request-id.ts'
 import { routeOf, type Route } from './route.ts'
 import { sendAdvisories, sendAuditReport } from './send-audit.ts'
 import { sendCheckpoint, sendTile, type LogSource } from './send-log.ts'
@@ -70,25 +68,6 @@ const sendDocument = async (
     throw new AttestryError('ENOTFOUND', `The upstream has no ${what}.`)
   }
   sendJson(ctx, 200, answer.body, KEPT)
-}
-
-export const requestIdHeader = 'x-request-id'
-
-/** A client's or balancer's own name for its request, where it is one that can stand in a log. */
-const requestIdOf = (given: string | readonly string[] | undefined): string | undefined =>
-  typeof given === 'string' && /^[\w.:=+/-]{1,128}$/.test(given) ? given : undefined
-
-/** What a server answers with: at once what is ready, the long way everything else. */
-export const openHandler = (options: AppOptions): RequestListener => {
-  const atOnce = openAtOnce(options)
-  const rest = openApp(options).callback()
-  return (request, response) => {
-    const given = requestIdOf(request.headers[requestIdHeader])
-    if (given !== undefined) response.setHeader(requestIdHeader, given)
-    if (atOnce(request, response, given)) return
-    if (given === undefined) response.setHeader(requestIdHeader, randomUUID())
-    void rest(request, response)
-  }
 }
 
 export const openApp = (options: AppOptions): Koa => {

@@ -2,10 +2,12 @@
  * The short way for what clients ask for thousands of times in an install: packuments and tarballs
  * that are finished and in memory, for callers that need not be looked up. The gate says whether its
  * answer still holds, at every request; whatever is not plain goes the long way, through app.ts,
- * which gives the same answers.
+ * which gives the same answers. A ping is answered here as well: it asks whether anybody is there,
+ * often before the long way is loaded.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import type { Access } from '../access/access.ts'
 import type { Client, Gate, Ready } from '../gate/gate.ts'
 import type { Representation } from '../gate/representation.ts'
@@ -40,10 +42,10 @@ export type AtOnce = (
 type Headers = readonly string[]
 /** What was last said of a tarball: as long as the bytes are the same it is said again. */
 type Said = { readonly integrity: Integrity; readonly unmodified: Headers; whole?: Headers }
-type Target = { readonly ready: Ready } & (
-  | { readonly kind: 'packument'; readonly name: string }
-  | { readonly kind: 'tarball'; readonly id: PackageId; said?: Said }
-)
+type Target =
+  | { readonly kind: 'packument'; readonly ready: Ready; readonly name: string }
+  | { readonly kind: 'tarball'; readonly ready: Ready; readonly id: PackageId; said?: Said }
+  | { readonly kind: 'ping' }
 
 /** Characters of addresses that are remembered. */
 const LONGEST = 300
@@ -59,7 +61,7 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
   const views = new Set(options.views)
   const prefix = new URL(gate.publicUrl).pathname
   const proxies = openProxies(options.trustedProxies ?? [])
-  const targets = new LRUCache<string, Target>({ max: 20_000 })
+  const targets = new LRUCache<string, Target>(atMost(20_000))
   const prepared = new WeakMap<Representation, Prepared>()
   const common: Headers = [instanceHeader, instance]
 
@@ -68,9 +70,10 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
     if (known || url.length > LONGEST) return known
     const { view, target } = placeOf(url, { prefix, views })
     const route = routeOf(target)
-    if (route.kind !== 'packument' && route.kind !== 'tarball') return undefined
+    const { kind } = route
+    if (kind !== 'packument' && kind !== 'tarball' && kind !== 'ping') return undefined
     const at = view === undefined ? gate : gate.view(view, `${gate.publicUrl}${viewPath(view)}`)
-    const found: Target = { ...route, ready: at.ready }
+    const found: Target = kind === 'ping' ? route : { ...route, ready: at.ready }
     targets.set(url, found)
     return found
   }
@@ -152,6 +155,21 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
     return true
   }
 
+  const pong: Headers = [
+    ...common,
+    ...vary,
+    'cache-control',
+    'no-store',
+    'content-type',
+    'application/json; charset=utf-8',
+    'content-length',
+    '2',
+  ]
+  const ping = (response: ServerResponse): boolean => {
+    response.writeHead(200, pong as string[]).end('{}')
+    return true
+  }
+
   const answer = (
     request: IncomingMessage,
     response: ServerResponse,
@@ -161,11 +179,12 @@ export const openAtOnce = (options: AtOnceOptions): AtOnce => {
     if (needsMore.some(name => headers[name] !== undefined)) return undefined
     const target = targetOf(url)
     if (!target) return undefined
-    const { ready } = target
     const done =
-      target.kind === 'packument'
-        ? packument(request, response, ready, target.name)
-        : tarball(request, response, target, client)
+      target.kind === 'ping'
+        ? ping(response)
+        : target.kind === 'packument'
+          ? packument(request, response, target.ready, target.name)
+          : tarball(request, response, target, client)
     return done ? target : undefined
   }
 

@@ -4,7 +4,7 @@
  * socket.
  */
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES, type RequestListener } from 'node:http'
+import type { RequestListener } from 'node:http'
 import type { AttestryError } from '../errors.ts'
 import { errorAnswer } from './refusal.ts'
 import { listen, type RunningServer, type ServerOptions } from './server.ts'
@@ -20,14 +20,14 @@ export type Front = {
 const live = '/-/attestry/health/live'
 
 /** Whatever is asked for: nobody was let in yet, and so nothing is told but that. */
-const waiting =
+export const refuseAll =
   (error: AttestryError): RequestListener =>
   (request, response) => {
     const path = (request.url ?? '').split('?', 1)[0] ?? ''
     // below the path of the public URL, or without it
     const alive = path.endsWith(live)
     const answer = alive
-      ? { status: 200, phrase: STATUS_CODES[200] ?? '', headers: {}, body: { status: 'live' } }
+      ? { status: 200, phrase: 'OK', headers: {}, body: { status: 'live' } }
       : errorAnswer(error)
     const body = JSON.stringify(answer.body)
     response.writeHead(answer.status, answer.phrase, {
@@ -62,7 +62,7 @@ export const openFront = (options: Omit<ServerOptions, 'app'>): Front => {
   }
   return {
     serve: put,
-    wait: async error => void (await put(() => waiting(error))),
+    wait: async error => void (await put(() => refuseAll(error))),
     close: async () => {
       const opened = server
       server = undefined

@@ -1,13 +1,13 @@
 /** The listening server: HTTP/1.1 (HTTP/2 has no reason phrase), bounded waits, an orderly end. */
 import { once } from 'node:events'
-import {
-  createServer,
-  type RequestListener,
-  type ServerOptions as ServerOptionsOfNode,
-} from 'node:http'
+import type { RequestListener, ServerOptions as ServerOptionsOfNode } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { AttestryError, messageOf } from '../errors.ts'
+
+// an import asks for everything that the module exports, WebSocket as well, and so loads all of the
+// client that stands behind fetch: a tenth of a server's start
+const { createServer } = process.getBuiltinModule('node:http')
 
 export type ServerOptions = {
   /** Makes what answers once the port is known. */

@@ -4,7 +4,8 @@
  * loops, no maps, and limits on length, size and depth: what is left takes time that grows with the
  * text. https://github.com/google/cel-spec/blob/master/doc/langdef.md
  */
-import { Environment, type ASTNode } from '@marcbachmann/cel-js'
+import { createRequire } from 'node:module'
+import type * as Cel from '@marcbachmann/cel-js'
 import { didYouMean } from '../config/nearest.ts'
 import { identityFields } from './policy.ts'
 
@@ -66,18 +67,25 @@ const methods: Readonly<Record<string, number>> = {
   getHours: 0,
 }
 
-const environment = variables.reduce((env, name) => {
-  const fields = known.filter(full => full.startsWith(`${name}.`))
-  const typeOf = (full: string) => conditionNames[full]?.[0] ?? 'dyn'
-  return fields.length === 0
-    ? env.registerVariable(name, typeOf(name))
-    : env.registerVariable({
-        name,
-        schema: Object.fromEntries(
-          fields.map(full => [full.slice(name.length + 1), typeOf(full)]),
-        ),
-      })
-}, new Environment({ limits }))
+const openEnvironment = (): Cel.Environment => {
+  const { Environment } = createRequire(import.meta.url)('@marcbachmann/cel-js') as typeof Cel
+  return variables.reduce((env, name) => {
+    const fields = known.filter(full => full.startsWith(`${name}.`))
+    const typeOf = (full: string) => conditionNames[full]?.[0] ?? 'dyn'
+    return fields.length === 0
+      ? env.registerVariable(name, typeOf(name))
+      : env.registerVariable({
+          name,
+          schema: Object.fromEntries(
+            fields.map(full => [full.slice(name.length + 1), typeOf(full)]),
+          ),
+        })
+  }, new Environment({ limits }))
+}
+
+let opened: Cel.Environment | undefined
+/** Few policies have conditions, and to load the language takes a twentieth of a server's start. */
+const environment = (): Cel.Environment => (opened ??= openEnvironment())
 
 /** What is wrong, and where in the text, in UTF-16 units. */
 export type ConditionComplaint = { readonly message: string; readonly offset: number }
@@ -98,14 +106,14 @@ const complaintOf = (error: unknown): ConditionComplaint => {
   return { message: summary ?? message ?? String(error), offset: range?.start ?? 0 }
 }
 
-const isNode = (value: unknown): value is ASTNode =>
+const isNode = (value: unknown): value is Cel.ASTNode =>
   typeof value === 'object' && value !== null && 'op' in value && 'args' in value
 
-const childrenOf = ({ op, args }: ASTNode): readonly ASTNode[] =>
+const childrenOf = ({ op, args }: Cel.ASTNode): readonly Cel.ASTNode[] =>
   op === 'value' ? [] : [args].flat(3).filter(isNode)
 
 /** `pkg.name` for a variable and its field. */
-const pathOf = (node: ASTNode): string | undefined => {
+const pathOf = (node: Cel.ASTNode): string | undefined => {
   if (node.op === 'id') return node.args
   if (node.op !== '.') return undefined
   const [left, field] = node.args
@@ -117,7 +125,7 @@ const unknownName = (name: string): string => `there is no ${name}${didYouMean(n
 const insteadOfMatches =
   'matches is not taken, for a pattern can take for ever; wanted startsWith, endsWith, contains or =='
 
-const callComplaint = (node: ASTNode): string | undefined => {
+const callComplaint = (node: Cel.ASTNode): string | undefined => {
   if (node.op === 'call') {
     const [name, args] = node.args
     if (!functions.includes(name))
@@ -140,7 +148,7 @@ const callComplaint = (node: ASTNode): string | undefined => {
     : undefined
 }
 
-const nodeComplaint = (node: ASTNode): string | undefined => {
+const nodeComplaint = (node: Cel.ASTNode): string | undefined => {
   switch (node.op) {
     case 'id':
       return variables.includes(node.args) ? undefined : unknownName(node.args)
@@ -172,7 +180,7 @@ const literals: Readonly<Record<string, readonly [form: RegExp, wanted: string]>
 }
 
 /** Times are written out: nothing that came with a package is read as one. */
-const literalComplaint = (node: ASTNode): string | undefined => {
+const literalComplaint = (node: Cel.ASTNode): string | undefined => {
   if (node.op !== 'call') return undefined
   const [name, [argument]] = node.args
   const literal = Object.hasOwn(literals, name) ? literals[name] : undefined
@@ -181,7 +189,7 @@ const literalComplaint = (node: ASTNode): string | undefined => {
   const said = argument?.op === 'value' ? argument.args : undefined
   if (typeof said !== 'string' || !form.test(said)) return `wanted a text as in ${wanted}`
   try {
-    environment.evaluate(`${name}(${JSON.stringify(said)})`)
+    environment().evaluate(`${name}(${JSON.stringify(said)})`)
     return undefined
   } catch {
     return `wanted a text as in ${wanted}; found ${JSON.stringify(said)}`
@@ -189,8 +197,8 @@ const literalComplaint = (node: ASTNode): string | undefined => {
 }
 
 const walk = (
-  node: ASTNode,
-  see: (node: ASTNode) => ConditionComplaint | undefined,
+  node: Cel.ASTNode,
+  see: (node: Cel.ASTNode) => ConditionComplaint | undefined,
 ): ConditionComplaint | undefined => {
   const found = see(node)
   if (found) return found
@@ -209,7 +217,7 @@ export const readCondition = (text: string): Program | ConditionComplaint => {
       offset: 0,
     }
   try {
-    const program = environment.parse(text)
+    const program = environment().parse(text)
     const names = new Set<string>()
     const complaint = walk(program.ast, node => {
       const message = nodeComplaint(node) ?? literalComplaint(node)

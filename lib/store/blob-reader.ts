@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../at-most.ts'
 import type { Integrity } from '../types.ts'
 import { messageOf } from '../errors.ts'
 import type { BlobFiles } from './blob-files.ts'
@@ -40,7 +41,7 @@ export const openBlobReader = (
   index: BlobIndex,
   log: StoreLog,
 ): BlobReader => {
-  const marks = new LRUCache<string, string>({ max: provenMax })
+  const marks = new LRUCache<string, string>(atMost(provenMax))
   const loads = new Map<string, Promise<Buffer | undefined>>()
   const proofs = new Map<string, Promise<void>>()
 

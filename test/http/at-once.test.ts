@@ -89,6 +89,7 @@ t.test('the same answers as the long way', async t => {
     ['tarball', tarball, {}, 200],
     ['tarball, not modified', tarball, { 'if-none-match': `W/${bytes}` }, 304],
     ['tarball, part', tarball, { range: 'bytes=1-5' }, 206],
+    ['ping', '-/ping?write=true', {}, 200],
   ]
   for (const [title, path, headers, status] of cases) {
     const named = { ...headers, 'x-request-id': 'balancer-1' }

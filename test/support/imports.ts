@@ -30,6 +30,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'lib/key-id.ts': { imports: [] },
+  'lib/at-most.ts': { imports: [] },
   'lib/rooms.ts': {
     imports: [
       ...words,
@@ -83,7 +84,8 @@ export const rooms: Readonly<Record<string, Room>> = {
       'lib/config/units.ts',
     ],
     never: {
-      modules: /^(node:(?!crypto$)|undici$|pino$|lru-cache$)/,
+      // node:module to load the language of conditions where one is read
+      modules: /^(node:(?!crypto$|module$)|undici$|pino$|lru-cache$)/,
       why: 'judging is pure: no I/O and no clock',
     },
   },
@@ -129,7 +131,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     },
   },
   'lib/store/': {
-    imports: [...words, 'lib/transparency/'],
+    imports: [...words, 'lib/at-most.ts', 'lib/transparency/'],
     never: { modules: /^(undici|koa|npm-registry-fetch)$/, why: 'a store knows no registry' },
   },
   'lib/sealing/': {
@@ -153,12 +155,13 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/access/': { imports: [...words, 'lib/store/store.ts', 'lib/policy/glob.ts'] },
   'lib/observe/': { imports: words },
   'lib/gate/': {
-    imports: [...words, ...parts, 'lib/attest/'],
+    imports: [...words, 'lib/at-most.ts', ...parts, 'lib/attest/'],
     never: { modules: /^(koa|jackspeak|prom-client)$/, why: 'the gate knows no front end' },
   },
   'lib/http/': {
     imports: [
       ...words,
+      'lib/at-most.ts',
       'lib/access/',
       'lib/gate/',
       'lib/observe/',

@@ -171,7 +171,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     policies: inForce(policies).map(policy => `${policy.name} (${policy.mode})`),
     policyDigest: gate.policyDigest,
   })
-  if (start.first) void probe(attestry, log, settings)
+  if (start.first) void probe(attestry, log, settings, patience.signal)
   const signalled = signal.then(async () => {
     // of this process alone, or of all of them at once, as service managers do
     drain()
