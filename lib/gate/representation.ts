@@ -186,9 +186,12 @@ const hintsOf = (
       }),
   )
 
-const level = 6
+/** Of packuments, which are signatures and digests for the most part, 6 makes 2.5 % less in half as much time again. */
+const level = 3
 /** Bytes compressed at a time, and up to which it is done at once: about 1 ms. */
-const PIECE = 64 * 1024
+const PIECE = 128 * 1024
+/** Bytes that a piece compresses to, with room: for each that are more the thread would be asked again. */
+const chunkSize = 64 * 1024
 
 /** Takes text piece by piece; hashes and compresses on the way. */
 const openSink = () => {
@@ -205,7 +208,7 @@ const openSink = () => {
     return bytes
   }
   const flush = async () => {
-    gzip ??= createGzip({ level }).on('data', (chunk: Buffer) => chunks.push(chunk))
+    gzip ??= createGzip({ level, chunkSize }).on('data', (chunk: Buffer) => chunks.push(chunk))
     if (!gzip.write(take())) await once(gzip, 'drain')
   }
   return {
