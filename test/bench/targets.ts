@@ -1,5 +1,5 @@
 /** Everything that is measured, behind one interface: the upstream itself, Attestry and its peers. */
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { writeSettings } from '../support/proxy.ts'
@@ -59,7 +59,8 @@ const attestry = (upstream: RunningUpstream, alone = false): Peer => ({
 })
 
 const started = (peer: Peer, root: string): Target => {
-  const folder = join(root, peer.name.replaceAll(/\W+/g, '-'))
+  const place = join(root, peer.name.replaceAll(/\W+/g, '-'))
+  let places = 0
   let url = ''
   let server: RunningServer | undefined
   let peak = { sum: 0, largest: 0, last: 0 }
@@ -87,7 +88,9 @@ const started = (peer: Peer, root: string): Target => {
     restart: async cold => {
       await stop()
       if (cold || command === undefined) {
-        await rm(folder, { recursive: true, force: true })
+        // another each time: ext4 without a journal does not use what was just deleted for a minute or
+        // more, and who makes a file meanwhile searches past it (0.3 ms and more for each)
+        const folder = `${place}-${++places}`
         await mkdir(folder, { recursive: true })
         command = await peer.prepare(folder)
       }
