@@ -16,26 +16,25 @@ export type Pin = {
 export type Pins = ReturnType<typeof openPins>
 
 export const openPins = ({ records }: Pick<Store, 'records'>) => {
-  const plain = ({ name, version }: PackageId) => `${name}@${version}`
   /** The first upstream has the plain key; a space is in no name and no version. */
-  const keyFor = async (id: PackageId, upstream: string) => {
-    const first = await records.get<Pin>('pin', plain(id))
-    const ours = first === undefined || (first.upstream ?? upstream) === upstream
-    return { key: ours ? plain(id) : `${plain(id)} ${upstream}`, ...(ours && { first }) }
-  }
+  const plain = ({ name, version }: PackageId) => `${name}@${version}`
+  const other = (id: PackageId, upstream: string) => `${plain(id)} ${upstream}`
+  const isOf = (pin: Pin, upstream: string) => (pin.upstream ?? upstream) === upstream
+
   return {
     get: async (id: PackageId, upstream: string): Promise<Pin | undefined> => {
-      const { key, first } = await keyFor(id, upstream)
-      return first ?? records.get<Pin>('pin', key)
+      const first = await records.get<Pin>('pin', plain(id))
+      return first === undefined || isOf(first, upstream)
+        ? first
+        : records.get<Pin>('pin', other(id, upstream))
     },
     /** The pin that holds: this one, or the one that was there before. */
     putIfAbsent: async (id: PackageId, upstream: string, pin: Pin): Promise<Pin> => {
       const own = { ...pin, upstream }
-      const { key } = await keyFor(id, upstream)
-      const kept = await records.putIfAbsent<Pin>('pin', key, own)
-      if ((kept.upstream ?? upstream) === upstream) return kept
-      // somebody else's was quicker to take the plain key
-      return records.putIfAbsent<Pin>('pin', `${plain(id)} ${upstream}`, own)
+      const kept = await records.putIfAbsent<Pin>('pin', plain(id), own)
+      return isOf(kept, upstream)
+        ? kept
+        : records.putIfAbsent<Pin>('pin', other(id, upstream), own)
     },
   }
 }

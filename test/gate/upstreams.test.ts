@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap'
+import { openPins } from '../../lib/gate/pins.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
+import { openLocalStore } from '../../lib/store/local.ts'
 import type { Json } from '../support/json.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy, type ProxyOptions } from '../support/proxy.ts'
@@ -112,6 +114,32 @@ t.test('names that are reserved', async t => {
       t.equal((await get('/@acme/a/-/a-1.0.0.tgz')).status, 200)
     },
   )
+})
+
+t.test('the bytes a version means belong to one upstream', async t => {
+  const store = await openLocalStore({ path: t.testdir() })
+  t.teardown(() => store.close())
+  const pins = openPins(store)
+  const id = { name: 'a', version: '1.0.0' }
+  const pin = (digest: string) =>
+    ({ integrity: `sha512-${digest}`, size: 1, at: '2026-01-01T00:00:00.000Z' }) as const
+  t.equal(await pins.get(id, 'one'), undefined)
+  const [first, other] = await Promise.all([
+    pins.putIfAbsent(id, 'one', pin('first')),
+    pins.putIfAbsent(id, 'two', pin('other')),
+  ])
+  t.same(first, { ...pin('first'), upstream: 'one' })
+  t.same(other, { ...pin('other'), upstream: 'two' }, 'nobody gets the bytes of the other')
+  t.same(await pins.putIfAbsent(id, 'one', pin('later')), first, 'once and for ever')
+  t.same(await pins.putIfAbsent(id, 'two', pin('later')), other)
+  t.same(await pins.get(id, 'one'), first)
+  t.same(await pins.get(id, 'two'), other)
+  t.equal(await pins.get(id, 'three'), undefined)
+  // of a time when the upstream was not kept: whoever asks first
+  await store.records.put('pin', 'a@2.0.0', pin('old'))
+  const old = { name: 'a', version: '2.0.0' }
+  t.same(await pins.get(old, 'one'), pin('old'))
+  t.same(await pins.putIfAbsent(old, 'one', pin('later')), pin('old'))
 })
 
 t.test('trust roots and keys of its own', async t => {
