@@ -11,9 +11,10 @@ import type { Alone } from './alone.ts'
 import { bytesFact, startDownload, type Download } from './download.ts'
 import type { Epochs } from './epochs.ts'
 import type { EvidenceBook } from './evidence-book.ts'
-import { idOf } from './evidence-facts.ts'
+import { has, idOf } from './evidence-facts.ts'
 import { openFlights } from './flights.ts'
 import type { Judges } from './judge.ts'
+import type { KeptVerdicts } from './kept-verdicts.ts'
 import type { Memory } from './memory.ts'
 import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
@@ -28,7 +29,12 @@ export type Admission = {
 }
 
 /** A verdict, and what makes it remembered, to be called once it is on record. */
-export type Admitted = { readonly admission: Admission; readonly remember?: () => void }
+export type Admitted = {
+  readonly admission: Admission
+  readonly remember?: () => void
+  /** Makes it known to the other processes; none of them gives it without putting it on record. */
+  readonly keep?: () => void
+}
 
 export type AdmissionsOptions = {
   readonly store: Store
@@ -40,6 +46,7 @@ export type AdmissionsOptions = {
   readonly epochs: Epochs
   readonly upstreamFor: (name: string) => Upstream
   readonly now: () => Date
+  readonly kept?: Pick<KeptVerdicts, 'grounds' | 'admission' | 'keepAdmission'> | undefined
   /** Shared with others, whose `key` is another. */
   readonly memory: Pick<Memory, 'hot'>
   readonly key: string
@@ -61,10 +68,12 @@ type Decided = {
   readonly verdict: Verdict
   readonly blob?: Pin
   readonly epoch?: number | undefined
+  /** What it rests on, where it may be kept. */
+  readonly grounds?: string | undefined
 }
 
 export const openAdmissions = (options: AdmissionsOptions) => {
-  const { store, packages, book, judges, examinerFor, epochs, upstreamFor, now } = options
+  const { store, packages, book, judges, examinerFor, epochs, upstreamFor, now, kept } = options
   const { hot } = options.memory
   const keys = new WeakMap<PackageId, string>()
   const hotKey = (id: PackageId): string => {
@@ -89,6 +98,23 @@ export const openAdmissions = (options: AdmissionsOptions) => {
 
   const verdictOn = async (index: PackageIndex, claims: VersionClaims, evidence: Evidence) =>
     judges.judge(await judges.inputFor(index, claims, evidence))
+
+  /** The same, with what it rests on; `held`: the facts, as the book has them. */
+  const groundedVerdictOn = async (
+    index: PackageIndex,
+    claims: VersionClaims,
+    evidence: Evidence,
+    held: Evidence,
+  ) => {
+    const before = await kept?.grounds(index, held)
+    const input = await judges.inputFor(index, claims, evidence)
+    const verdict = judges.judge(input)
+    if (before === undefined || has(held, 'invalid')) return { verdict }
+    // what could not be looked at is looked at again by whoever asks next
+    const looked = input.history.every(({ provenance }) => provenance !== 'unavailable')
+    const still = looked && (await kept?.grounds(index, held)) === before
+    return { verdict, ...(still && { grounds: before }) }
+  }
 
   /** What the bytes themselves say, added to what was signed over them. */
   const withBytes = async (
@@ -126,8 +152,8 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     const evidence = await book.gather(index, claims, pin.integrity)
     const bytes = { state: 'verified', size: pin.size } as const
     const epoch = epochFor(index, evidence)
-    const verdict = await verdictOn(index, claims, { ...evidence, bytes })
-    return { verdict, blob: pin, epoch }
+    const made = await groundedVerdictOn(index, claims, { ...evidence, bytes }, evidence)
+    return { ...made, blob: pin, epoch }
   }
 
   /**
@@ -165,13 +191,13 @@ export const openAdmissions = (options: AdmissionsOptions) => {
       // kept first: what is learnt from the bytes counts as a change, and the verdict is to outlive it
       await book.keep(evidence, claims, index.upstream)
       const epoch = epochFor(index, evidence)
-      const verdict = await verdictOn(index, claims, evidence)
+      const { verdict, grounds } = await groundedVerdictOn(index, claims, evidence, evidence)
       if (verdict.decision !== 'allow') return { verdict }
       const pin: Pin = { ...arrived.info, at: now().toISOString() }
-      const kept = await pins.putIfAbsent(id, index.upstream, pin)
-      if (kept.integrity !== pin.integrity) return await refuseRepinned(index, claims, kept)
+      const pinned = await pins.putIfAbsent(id, index.upstream, pin)
+      if (pinned.integrity !== pin.integrity) return await refuseRepinned(index, claims, pinned)
       await arrived.staged.commit()
-      return { verdict, blob: kept, epoch }
+      return { verdict, blob: pinned, epoch, grounds }
     } finally {
       // after a commit there is nothing left to abandon
       download.abandon()
@@ -206,9 +232,26 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     )
   }
 
-  const admit = async (id: PackageId): Promise<Admitted> => {
+  /** What another process decided, or this one before, where it still holds. */
+  const decided = async (id: PackageId): Promise<Decided | undefined> => {
+    if (!kept) return undefined
+    // before anything is read: what changes meanwhile counts
+    const epoch = epochs.of(id.name)
+    const pin = await pins.get(id, upstreamFor(id.name).name)
+    const head = pin && (await packages.head(id.name, Number.POSITIVE_INFINITY))
+    const verdict = head && (await kept.admission(id, head, pin))
+    return verdict && (await store.blobs.stat(pin.integrity))
+      ? { verdict, blob: pin, epoch }
+      : undefined
+  }
+
+  const decideNow = async (id: PackageId): Promise<Decided> => {
     const { index, claims } = await find(id)
-    const { verdict, blob, epoch } = await decide(index, claims)
+    return decide(index, claims)
+  }
+
+  const admit = async (id: PackageId): Promise<Admitted> => {
+    const { verdict, blob, epoch, grounds } = (await decided(id)) ?? (await decideNow(id))
     const admission: Admission = {
       verdict,
       remembered: false,
@@ -223,7 +266,8 @@ export const openAdmissions = (options: AdmissionsOptions) => {
       const remembered = { ...admission, remembered: true }
       hot.set(hotKey(id), { admission: remembered, epoch, changesAt })
     }
-    return { admission, remember }
+    if (grounds === undefined) return { admission, remember }
+    return { admission, remember, keep: () => kept?.keepAdmission(id, verdict, grounds) }
   }
 
   /** An allow that still holds: nothing it rests on has changed, and its time is not over. */

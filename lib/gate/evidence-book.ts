@@ -11,6 +11,7 @@ import type { Evidence, Integrity, PackageId, VersionClaims } from '../types.ts'
 import type { Documents } from './documents.ts'
 import type { Alone } from './alone.ts'
 import {
+  digestOf,
   factsOf,
   fingerprint,
   has,
@@ -239,6 +240,16 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
     keep,
     /** Remembered evidence that still answers for these bytes and these claims. */
     recall,
+    /**
+     * Over all that is remembered of a package's versions, whatever the trust. `holding`: undefined
+     * where what is remembered of their version is not these facts.
+     */
+    digest: async (name: string, holding?: Evidence): Promise<string | undefined> => {
+      const page = await pageOf(name)
+      const held =
+        holding === undefined || page.get(holding.package.version)?.evidence === holding
+      return held ? digestOf(page) : undefined
+    },
     /** Another process stored facts about this version. */
     changed: async (id: PackageId): Promise<void> => {
       const { name } = id

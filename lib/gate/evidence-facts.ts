@@ -26,6 +26,28 @@ export const fingerprint = (claims: VersionClaims): string => {
   return made
 }
 
+const digests = new WeakMap<EvidenceRecord, string>()
+
+const digestOfOne = (version: string, entry: EvidenceRecord): string => {
+  const known = digests.get(entry)
+  if (known !== undefined) return known
+  const made = createHash('sha256')
+    .update(JSON.stringify([version, entry.claims, entry.evidence]))
+    .digest('base64url')
+  digests.set(entry, made)
+  return made
+}
+
+/** Over the facts of every version, whenever they were looked at. */
+export const digestOf = (page: ReadonlyMap<string, EvidenceRecord>): string => {
+  const hash = createHash('sha256')
+  for (const version of [...page.keys()].toSorted()) {
+    const entry = page.get(version)
+    if (entry) hash.update(digestOfOne(version, entry))
+  }
+  return hash.digest('base64url')
+}
+
 const notYet: Fact<never> = { state: 'unavailable', detail: 'It has not been checked yet.' }
 const absent: Fact<never> = { state: 'absent' }
 

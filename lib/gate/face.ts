@@ -22,9 +22,11 @@ import type { EvidenceBook } from './evidence-book.ts'
 import { openFindings } from './findings.ts'
 import type { Client, Gate, GateObserver } from './gate.ts'
 import { openJudges } from './judge.ts'
-import type { Standing } from './standing.ts'
+import { aheadOf, isStanding, type Standing } from './standing.ts'
 import { inflate } from './inflate.ts'
-import type { KeptRepresentations } from './kept-representations.ts'
+import { openGrounds } from './grounds.ts'
+import type { Keeping } from './keeping.ts'
+import { openKeptVerdicts } from './kept-verdicts.ts'
 import type { Memory } from './memory.ts'
 import type { PackageIndex } from './package-index.ts'
 import type { Packages } from './packages.ts'
@@ -56,7 +58,7 @@ export type Shared = {
   readonly signatures: SignatureWatch
   readonly background: Background
   readonly memory: Memory
-  readonly kept: KeptRepresentations | undefined
+  readonly keeping: Keeping | undefined
   readonly routing: Routing
   readonly passThrough: PassThrough
   readonly summaries?: SummaryTerms
@@ -84,33 +86,41 @@ export type Face = Omit<Gate, 'view' | 'adopt' | 'distrust' | 'check' | 'idle' |
 /** Versions that are remembered as renewed. */
 const RENEWED = 50_000
 
-/** Versions named by dist-tags that are verified ahead of being asked for. */
-const AHEAD = 3
-
 export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOptions): Face => {
-  const { store, packages, book, documents, epochs, signatures, memory, kept, now, observer } =
-    shared
+  const { store, packages, book, documents, epochs, signatures, memory, now, observer } = shared
   const { upstreamFor, examinerFor, deprecates } = shared
   const key = `${view ?? ''} ${publicUrl}`
   const renewed = new LRUCache<string, true>(atMost(RENEWED))
-  const judges = openJudges({
-    policies,
-    book,
-    vouches: shared.vouchBook,
-    trustOf: upstream => examinerFor(upstream).trust,
-    now,
-  })
+  const trustOf = (upstream: string) => examinerFor(upstream).trust
+  const { vouchBook, keeping } = shared
+  const judges = openJudges({ policies, book, vouches: vouchBook, trustOf, now })
+  const kept =
+    keeping &&
+    openKeptVerdicts({
+      records: store.records,
+      grounds: openGrounds({
+        maker: keeping.maker,
+        policies,
+        book,
+        vouches: vouchBook,
+        trustOf,
+      }),
+      behind: keeping.behind,
+      now,
+      key,
+    })
   const views = openViews({
     packages,
     judges,
     epochs,
     now,
     publicUrl,
-    kept,
+    kept: kept && keeping && { ...kept, representations: keeping.representations },
     memory,
     key,
     deprecates,
   })
+  keeping?.settling.onSettled(views.settle)
   const admissions = openAdmissions({
     store,
     alone: shared.alone,
@@ -121,6 +131,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     epochs,
     upstreamFor,
     now,
+    kept,
     memory,
     key,
   })
@@ -141,14 +152,12 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
   }
 
   /** Verifies what the dist-tags name, so that the tarball request finds its facts ready. */
-  const verifyAhead = ({ index, refused, outdated }: Standing) => {
+  const verifyAhead = (standing: Standing) => {
+    const { index, outdated } = standing
     if (outdated) verifyAnew(index, outdated)
-    const tagged = new Set(Object.values(index.distTags).slice(0, AHEAD))
-    for (const version of tagged) {
-      const claims = index.versions.get(version)
-      const integrity = claims?.integrity
-      if (!claims || !integrity || refused.has(version)) continue
-      if (claims.signatures.length === 0 && !claims.attestations) continue
+    for (const claims of aheadOf(standing)) {
+      const { version, integrity } = claims
+      if (integrity === undefined) continue
       shared.background.add(`${index.name}@${version}`, async () => {
         await book.gather(index, claims, integrity)
       })
@@ -184,8 +193,11 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
   }
 
   const admit = async (id: PackageId, client: Client): Promise<Admission> => {
-    const { admission, remember } = await admissions.admit(id)
-    await record(id, admission, client)
+    const { admission, remember, keep } = await admissions.admit(id)
+    const recorded = record(id, admission, client)
+    // in the transaction of the entry
+    keep?.()
+    await recorded
     remember?.()
     return admission
   }
@@ -218,7 +230,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     },
     packument: async (name, form, hinting) => {
       const served = await views.packument(name, form, hinting)
-      verifyAhead(served.standing)
+      if (isStanding(served.standing)) verifyAhead(served.standing)
       return served
     },
     manifest: async (name, versionOrTag) => {

@@ -23,7 +23,7 @@ import { openEvidenceBook, type EvidenceObserver } from './evidence-book.ts'
 import { followChanges } from './follow-changes.ts'
 import { openFace, type Shared } from './face.ts'
 import type { Inventory } from './findings.ts'
-import { openKeptRepresentations } from './kept-representations.ts'
+import { openKeeping } from './keeping.ts'
 import { openLayers } from './layers.ts'
 import { openMemory } from './memory.ts'
 import { openPackages } from './packages.ts'
@@ -89,7 +89,7 @@ export type GateOptions = {
   }
   /** Milliseconds in which verdicts given to one client again are one audit entry; default 0. */
   readonly repeats?: number
-  /** The version of this program; with it finished packuments are kept in the store. */
+  /** The version of this program; with it answers and verdicts are kept in the store. */
   readonly maker?: string
   readonly now?: () => Date
   readonly observer?: GateObserver
@@ -217,7 +217,9 @@ export const openGate = (options: GateOptions): Gate => {
 
   const epochs = openEpochs()
   const signatures = openSignatureWatch(name => observer.onStripping?.(name))
-  const background = openBackground({ onError: (key, error) => observer.onError?.(key, error) })
+  const onError = (what: string, error: unknown) => observer.onError?.(what, error)
+  const background = openBackground({ onError })
+  const keeping = openKeeping({ store, maker: options.maker, background, onError })
   const documents = openDocuments({
     store,
     upstreamFor,
@@ -227,7 +229,7 @@ export const openGate = (options: GateOptions): Gate => {
   })
   const alone = openAlone(store.leases)
   const tell = (change: Change): void => {
-    store.changes.publish(change).catch(error => observer.onError?.('changes', error))
+    store.changes.publish(change).catch(error => onError('changes', error))
   }
   const packages = openPackages({
     store,
@@ -255,7 +257,10 @@ export const openGate = (options: GateOptions): Gate => {
     documents,
     now,
     recheck: cache.recheck,
-    onChange: epochs.bump,
+    onChange: name => {
+      epochs.bump(name)
+      keeping?.settling.touch(name)
+    },
     observer,
   })
   const repeats = openRepeats({ audit: store.audit, window, now, observer })
@@ -296,10 +301,7 @@ export const openGate = (options: GateOptions): Gate => {
     signatures,
     background,
     memory: openMemory(Math.floor(cache.memory / 2)),
-    kept:
-      options.maker === undefined
-        ? undefined
-        : openKeptRepresentations({ store, maker: options.maker, later: background.add }),
+    keeping,
     upstreamFor,
     examinerFor,
     deprecates: options.deprecates ?? false,
@@ -314,17 +316,19 @@ export const openGate = (options: GateOptions): Gate => {
     documents,
     vouches: vouches.vouchBook,
     epochs,
-    onError: error => observer.onError?.('changes', error),
+    onError: error => onError('changes', error),
   })
 
   const made = new Map<string, Gate>()
   const common = {
     distrust: epochs.bumpAll,
     check: () => store.check(),
-    idle: async () => void (await Promise.all([background.idle(), repeats.written()])),
+    idle: async () =>
+      void (await Promise.all([(keeping ?? background).idle(), repeats.written()])),
     close: async () => {
       unfollow()
       await background.close()
+      await keeping?.close()
       await repeats.close()
     },
     view: (name: string, at: string): Gate => {

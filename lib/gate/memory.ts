@@ -2,11 +2,17 @@
 import { LRUCache } from 'lru-cache'
 import { atMost } from '../at-most.ts'
 import type { Admission } from './admissions.ts'
-import type { Standing } from './standing.ts'
+import type { Outcome } from './standing.ts'
 import type { Representation } from './representation.ts'
 
 /** Made from one revision of a packument, at one epoch of what verdicts rest on. */
-export type Made<T> = { readonly value: T; readonly epoch: number; readonly raw: string }
+export type Made<T> = {
+  readonly value: T
+  readonly epoch: number
+  readonly raw: string
+  /** Its grounds, where it may be kept. */
+  readonly grounds?: string | undefined
+}
 
 /** A verdict that holds until something it rests on changes, or time does. */
 export type Remembered = {
@@ -19,7 +25,7 @@ export type Memory = ReturnType<typeof openMemory>
 
 /** `bytes`: finished representations. Keys begin with the view they belong to. */
 export const openMemory = (bytes: number) => ({
-  standings: new LRUCache<string, Made<Standing>>(atMost(5_000)),
+  standings: new LRUCache<string, Made<Outcome>>(atMost(5_000)),
   finished: new LRUCache<
     string,
     Made<Representation> & { readonly until: number; readonly effect: string }

@@ -9,13 +9,12 @@ import type { DistTags } from './dist-tags.ts'
 import { openPace } from './pace.ts'
 import { openPackument, type Packument } from './packument.ts'
 
-export type PackageIndex = {
+/** What is known of a package without its text having been read. */
+export type PackageHead = {
   readonly name: string
   readonly upstream: string
   /** The packument's text, gzipped, as a blob; also tells one revision from another. */
   readonly raw: Integrity
-  readonly distTags: DistTags
-  readonly versions: ReadonlyMap<string, VersionClaims>
   /** When this instance first looked at this package. */
   readonly lookedAt: string
   /** When the upstream last confirmed this revision, milliseconds since the epoch. */
@@ -24,6 +23,11 @@ export type PackageIndex = {
   readonly appeared: Readonly<Record<string, Sighting>>
   /** The upstream could not be asked; this is what we had. */
   readonly stale: boolean
+}
+
+export type PackageIndex = PackageHead & {
+  readonly distTags: DistTags
+  readonly versions: ReadonlyMap<string, VersionClaims>
 }
 
 /** Every version's claims and the dist-tags. */

@@ -3,7 +3,7 @@ import type { Change, Store } from '../store/store.ts'
 import type { Integrity, Sighting } from '../types.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { DistTags } from './dist-tags.ts'
-import { claimsIn, loadText, type PackageIndex } from './package-index.ts'
+import { claimsIn, loadText, type PackageHead, type PackageIndex } from './package-index.ts'
 import { openPackument, type Packument } from './packument.ts'
 
 /** Kept in the collection `package`. */
@@ -26,20 +26,14 @@ type Claims = Awaited<ReturnType<typeof claimsIn>>
 export const comesFrom = (kept: PackageRecord, { name, evidenceFrom }: Upstream) =>
   kept.upstream === name && kept.evidenceFrom === evidenceFrom
 
-export const indexOf = (name: string, kept: PackageRecord, read: Claims): PackageIndex => {
+export const headOf = (name: string, kept: PackageRecord): PackageHead => {
   const { upstream, raw, lookedAt, fetchedAt, appeared } = kept
+  return { name, upstream, raw, lookedAt, fetchedAt, appeared, stale: false }
+}
+
+export const indexOf = (name: string, kept: PackageRecord, read: Claims): PackageIndex => {
   const { claims: versions, distTags } = read
-  return {
-    name,
-    upstream,
-    raw,
-    distTags,
-    versions,
-    lookedAt,
-    fetchedAt,
-    appeared,
-    stale: false,
-  }
+  return { ...headOf(name, kept), distTags, versions }
 }
 
 /** Versions that were not there at our last look appeared between then and now. */
@@ -104,6 +98,12 @@ export const openPackageRecords = (options: PackageRecordsOptions) => {
     /** The upstream said that it is still so; what another process stored meanwhile is newer. */
     confirm: async (name: string, kept: PackageRecord, fetchedAt: number): Promise<void> => {
       await store.records.swap('package', name, kept, { ...kept, fetchedAt })
+    },
+
+    /** The same without reading its text. */
+    head: async (name: string): Promise<PackageHead | undefined> => {
+      const kept = await get(name)
+      return kept && comesFrom(kept, upstreamFor(name)) ? headOf(name, kept) : undefined
     },
 
     /** What is stored, if an upstream gave it since then. */

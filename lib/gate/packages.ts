@@ -17,6 +17,7 @@ import {
   indexWeight,
   loadText,
   storeText,
+  type PackageHead,
   type PackageIndex,
 } from './package-index.ts'
 import { openPackument, type Packument } from './packument.ts'
@@ -49,6 +50,9 @@ export type Packages = ReturnType<typeof openPackages>
 /** After a failure the upstream is left alone for this long (milliseconds) where we have an answer. */
 const COOL_DOWN = 5_000
 
+/** Packages without text that are held, some 500 bytes each. */
+const HEADS = 20_000
+
 /** Versions named by dist-tags whose manifests are held for the look into their tarballs. */
 const TAGGED = 3
 
@@ -68,6 +72,10 @@ export const openPackages = (options: PackagesOptions) => {
     maxSize: options.memory,
     sizeCalculation: indexWeight,
   })
+  /** Of packages whose text nobody here has read yet. */
+  const heads = new LRUCache<string, PackageHead>(atMost(HEADS))
+  /** How often others changed something. */
+  let news = 0
   const missing = new LRUCache<string, true>({
     ...atMost(10_000),
     ttl: Math.max(1, negativeTtl),
@@ -239,15 +247,36 @@ export const openPackages = (options: PackagesOptions) => {
     return loaded
   }
 
+  const current = <T extends PackageHead>(have: T | undefined, name: string, maxAge: number) =>
+    have?.upstream === upstreamFor(name).name &&
+    !expired.has(name) &&
+    now() - have.fetchedAt <= maxAge
+      ? have
+      : undefined
+
   /** In memory, and not older than that. */
-  const fresh = (name: string, maxAge = ttl): PackageIndex | undefined => {
-    const index = indexes.get(name)
-    const ours = index?.upstream === upstreamFor(name).name && !expired.has(name)
-    return index && ours && now() - index.fetchedAt <= maxAge ? index : undefined
-  }
+  const fresh = (name: string, maxAge = ttl): PackageIndex | undefined =>
+    current(indexes.get(name), name, maxAge)
+
+  /** The same where its text need not be here. */
+  const freshHead = (name: string, maxAge = ttl): PackageHead | undefined =>
+    fresh(name, maxAge) ?? current(heads.get(name), name, maxAge)
 
   return {
     fresh,
+    freshHead,
+
+    /** In memory or in the store, and not older than that; asks nobody, and reads no text. */
+    head: async (name: string, maxAge = ttl): Promise<PackageHead | undefined> => {
+      const have = freshHead(name, maxAge)
+      if (have || missing.has(name)) return have
+      const before = news
+      const stored = await records.head(name)
+      // what was read while others changed something may be from before
+      const found = before === news ? current(stored, name, maxAge) : undefined
+      if (found) heads.set(name, found)
+      return found
+    },
 
     /**
      * The package as the upstream has it now, or as it was at most `maxAge` milliseconds ago.
@@ -262,6 +291,7 @@ export const openPackages = (options: PackagesOptions) => {
 
     /** Somebody changed it: the next to ask for it gets what the upstream has now. */
     expire: (name: string): void => {
+      news++
       missing.delete(name)
       expired.set(name, ++expiries)
     },
@@ -271,15 +301,19 @@ export const openPackages = (options: PackagesOptions) => {
      * made of it has to be made again.
      */
     changed: (name: string, raw: string): boolean => {
+      news++
       missing.delete(name)
-      if (indexes.peek(name)?.raw === raw) return false
+      if ((indexes.peek(name) ?? heads.peek(name))?.raw === raw) return false
       indexes.delete(name)
+      heads.delete(name)
       return true
     },
 
     /** Nothing in memory counts any more but as what it was. */
     reset: (): void => {
+      news++
       indexes.clear()
+      heads.clear()
       missing.clear()
     },
 

@@ -6,24 +6,41 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Policy } from '../policy/policy.ts'
 import { hasProvenance } from '../policy/releases.ts'
-import type { Release, Verdict } from '../types.ts'
+import type { Release, Verdict, VersionClaims } from '../types.ts'
 import type { EvidenceRecord } from './evidence-facts.ts'
 import type { PackageIndex } from './package-index.ts'
 
-/** All versions of a package judged by what is known now. */
-export type Standing = {
-  readonly index: PackageIndex
-  /** Versions that were looked at under other trust, and not again since. */
-  readonly outdated?: readonly string[]
+/** What is shown of a package, and for how long. */
+export type Outcome = {
   /** Verdicts that hide a version. */
   readonly refused: ReadonlyMap<string, Verdict>
   /** Verdicts of what is shown only because a policy observes; not for want of having looked. */
   readonly observed: ReadonlyMap<string, Verdict>
   /** Milliseconds since the epoch when time alone changes something; Infinity when never. */
   readonly changesAt: number
+}
+
+/** All versions of a package judged by what is known now. */
+export type Standing = Outcome & {
+  readonly index: PackageIndex
+  /** Versions that were looked at under other trust, and not again since. */
+  readonly outdated?: readonly string[]
   /** None where the next one is to be made afresh. */
   readonly basis?: Basis
 }
+
+export const isStanding = (outcome: Outcome): outcome is Standing => 'index' in outcome
+
+/** Versions named by dist-tags that are verified ahead of being asked for. */
+const AHEAD = 3
+
+/** What is to be verified ahead: it claims something, and most will ask for it. */
+export const aheadOf = ({ index, refused }: Standing): readonly VersionClaims[] =>
+  [...new Set(Object.values(index.distTags).slice(0, AHEAD))].flatMap(version => {
+    const claims = index.versions.get(version)
+    if (!claims?.integrity || refused.has(version)) return []
+    return claims.signatures.length > 0 || claims.attestations ? [claims] : []
+  })
 
 /** What it was made from. */
 export type Basis = {

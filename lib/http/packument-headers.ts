@@ -17,9 +17,10 @@ export const isHinted = (agent: string | undefined): boolean =>
 
 /** All but what depends on the encoding. */
 export const packumentHeaders = ({
-  standing: { refused, index },
+  standing: { refused },
   representation: { etag, modified },
   stale,
+  fetchedAt,
 }: ServedPackument): readonly (readonly [name: string, value: string])[] => [
   // pnpm's dist-tags name what is not there; a cache in between must not give them to others
   ['vary', `accept, accept-encoding${refused.size > 0 ? ', user-agent' : ''}`],
@@ -30,7 +31,7 @@ export const packumentHeaders = ({
   ...(stale
     ? [
         ['warning', '110 attestry "Response is Stale"'] as const,
-        ['attestry-stale', new Date(index.fetchedAt).toISOString()] as const,
+        ['attestry-stale', new Date(fetchedAt).toISOString()] as const,
       ]
     : []),
 ]

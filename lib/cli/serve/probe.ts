@@ -22,8 +22,8 @@ export const probe = async (
   await pause(REST, undefined, { ref: false, signal: stopped }).catch(() => undefined)
   if (stopped.aborted) return
   try {
-    const { standing } = await gate.packument(PROBE, 'abbreviated')
-    log.debug({ event: 'probe', upstream: standing.index.upstream }, 'the upstream answers')
+    await gate.packument(PROBE, 'abbreviated')
+    log.debug({ event: 'probe', upstream: first.name }, 'the upstream answers')
   } catch (error) {
     // a private registry need not have it; a dead one will be heard of when somebody asks
     const message = `upstream ${first.name} was asked for ${PROBE}: ${messageOf(error)}`
