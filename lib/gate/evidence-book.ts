@@ -42,7 +42,7 @@ export type EvidenceBookOptions = {
   /** Milliseconds after which a claim found invalid is looked at again. */
   readonly recheck: number
   /** Evidence changed: what was shown of this package may have to change. */
-  readonly onChange: (name: string) => void
+  readonly onChange: (name: string, evidence: Evidence) => void
   readonly observer?: EvidenceObserver
 }
 
@@ -81,7 +81,8 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
     const before = page.get(version)
     if (entry === undefined || entry.checkedAt <= (before?.checkedAt ?? 0)) return
     page.set(version, entry)
-    if (JSON.stringify(before?.evidence) !== JSON.stringify(entry.evidence)) onChange(name)
+    if (JSON.stringify(before?.evidence) !== JSON.stringify(entry.evidence))
+      onChange(name, entry.evidence)
   }
 
   /** What is known of one version under the trust in force for its upstream. */
@@ -109,7 +110,7 @@ export const openEvidenceBook = (options: EvidenceBookOptions) => {
     await store.records.put('evidence', idOf(evidence.package), entry)
     page.set(version, entry)
     if (JSON.stringify(before?.evidence) === JSON.stringify(evidence)) return
-    onChange(name)
+    onChange(name, evidence)
     options.tell({ topic: 'evidence', key: idOf(evidence.package) })
   }
 

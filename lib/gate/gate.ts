@@ -220,13 +220,8 @@ export const openGate = (options: GateOptions): Gate => {
   const onError = (what: string, error: unknown) => observer.onError?.(what, error)
   const background = openBackground({ onError })
   const keeping = openKeeping({ store, maker: options.maker, background, onError })
-  const documents = openDocuments({
-    store,
-    upstreamFor,
-    now,
-    negativeTtl: cache.negativeTtl,
-    ownKeys: own.keys,
-  })
+  const { negativeTtl } = cache
+  const documents = openDocuments({ store, upstreamFor, now, negativeTtl, ownKeys: own.keys })
   const alone = openAlone(store.leases)
   const tell = (change: Change): void => {
     store.changes.publish(change).catch(error => onError('changes', error))
@@ -241,7 +236,7 @@ export const openGate = (options: GateOptions): Gate => {
     staleIfError: cache.staleIfError,
     ...(cache.staleWhileRevalidate && { staleWhileRevalidate: cache.staleWhileRevalidate }),
     later: background.add,
-    negativeTtl: cache.negativeTtl,
+    negativeTtl,
     memory: Math.floor(cache.memory / 2),
     onFresh: index => {
       epochs.bump(index.name)
@@ -257,9 +252,10 @@ export const openGate = (options: GateOptions): Gate => {
     documents,
     now,
     recheck: cache.recheck,
-    onChange: name => {
+    onChange: (name, { bytes }) => {
       epochs.bump(name)
-      keeping?.settling.touch(name)
+      // the last that becomes known of a version
+      if (bytes) keeping?.settling.touch(name)
     },
     observer,
   })

@@ -31,6 +31,8 @@ export type JudgesOptions = {
 
 export type Judges = ReturnType<typeof openJudges>
 
+type Known = ReadonlyMap<string, EvidenceRecord>
+
 const releaseOf = (
   index: PackageIndex,
   claims: VersionClaims,
@@ -47,15 +49,40 @@ const releaseOf = (
   }
 }
 
-const historyOf = (
-  index: PackageIndex,
-  known: ReadonlyMap<string, EvidenceRecord>,
-): readonly Release[] =>
-  [...index.versions.values()].map(claims =>
-    releaseOf(index, claims, known.get(claims.version)),
-  )
+type History = {
+  readonly index: PackageIndex
+  readonly provenance: ReadonlyMap<string, Evidence['provenance']>
+  readonly releases: readonly Release[]
+}
+
+/** One list as long as it says the same: an install asks for it several times for every version. */
+const openHistories = () => {
+  const made = new WeakMap<PackageIndex['versions'], History>()
+
+  const isSame = (was: History, index: PackageIndex, known: Known): boolean =>
+    was.index.appeared === index.appeared &&
+    was.index.lookedAt === index.lookedAt &&
+    was.provenance.size === known.size &&
+    [...known].every(
+      ([version, { evidence }]) => was.provenance.get(version) === evidence.provenance,
+    )
+
+  return (index: PackageIndex, known: Known): readonly Release[] => {
+    const was = made.get(index.versions)
+    if (was && isSame(was, index, known)) return was.releases
+    const releases = [...index.versions.values()].map(claims =>
+      releaseOf(index, claims, known.get(claims.version)),
+    )
+    const provenance = new Map(
+      [...known].map(([version, { evidence }]) => [version, evidence.provenance] as const),
+    )
+    made.set(index.versions, { index, provenance, releases })
+    return releases
+  }
+}
 
 export const openJudges = ({ policies, book, vouches, trustOf, now }: JudgesOptions) => {
+  const historyOf = openHistories()
   /** What was vouched for is no fact of the upstream's, and is kept beside them. */
   const withVouches = async (index: PackageIndex, evidence: Evidence): Promise<Evidence> => {
     const { package: id, integrity } = evidence

@@ -4,7 +4,7 @@ import { openAdmissions, type AdmissionsOptions } from '../../lib/gate/admission
 import { openEpochs } from '../../lib/gate/epochs.ts'
 import { openMemory } from '../../lib/gate/memory.ts'
 import type { PackageIndex } from '../../lib/gate/package-index.ts'
-import type { Evidence, Integrity, Verdict, VersionClaims } from '../../lib/types.ts'
+import type { Evidence, Integrity, Release, Verdict, VersionClaims } from '../../lib/types.ts'
 
 const integrity: Integrity = `sha512-${Buffer.alloc(64, 1).toString('base64')}`
 const id = { name: 'app', version: '1.0.0' }
@@ -53,29 +53,48 @@ const open = () => {
     /** Something that happens while facts are gathered, or while they are judged. */
     gathering: () => {},
     judging: () => {},
+    evidence,
+    history: [] as readonly Release[],
+    grounds: 'same' as string | undefined,
+    /** What another process has kept, and something that happens while it is read. */
+    found: undefined as Verdict | undefined,
+    finding: () => {},
+    kept: 0,
+    judged: 0,
   }
   const options = {
     alone: (_key: string, _done: unknown, work: () => unknown) => work(),
     packages: {
       get: async () => Promise.resolve(index),
       fresh: () => state.current,
+      head: async () => Promise.resolve(state.current),
     },
     book: {
       gather: async () => {
         state.gathering()
-        return Promise.resolve(evidence)
+        return Promise.resolve(state.evidence)
       },
     },
     judges: {
       inputFor: async () => {
         state.judging()
-        return Promise.resolve({})
+        state.judged += 1
+        return Promise.resolve({ history: state.history })
       },
       judge: () => state.verdict,
     },
     store: {
       records: { get: async () => Promise.resolve({ integrity, size: 10, at: '' }) },
       blobs: { stat: async () => Promise.resolve({ integrity, size: 10 }) },
+    },
+    upstreamFor: () => ({ name: 'npm' }),
+    kept: {
+      grounds: async () => Promise.resolve(state.grounds),
+      admission: async () => {
+        state.finding()
+        return Promise.resolve(state.found)
+      },
+      keepAdmission: () => void (state.kept += 1),
     },
     examinerFor: () => ({ trust: state.trust }),
     epochs,
@@ -85,7 +104,8 @@ const open = () => {
   } as unknown as AdmissionsOptions
   const admissions = openAdmissions(options)
   const admit = async () => {
-    const { admission, remember } = await admissions.admit(id)
+    const { admission, remember, keep } = await admissions.admit(id)
+    keep?.()
     remember?.()
     return admission
   }
@@ -145,4 +165,58 @@ t.test('nothing but an allow that was checked', async t => {
     await admit()
     t.notOk(remembered(), JSON.stringify(verdict.reasons))
   }
+})
+
+t.test(
+  'what another process has kept is not judged, and remembered like any other',
+  async t => {
+    const { admit, remembered, epochs, state } = open()
+    state.found = allow
+    const admission = await admit()
+    t.match(admission, { verdict: allow, blob: { integrity, size: 10 }, remembered: false })
+    t.equal(state.judged, 0)
+    t.ok(remembered())
+    epochs.bump('app')
+    t.notOk(remembered())
+  },
+)
+
+t.test('what changes while that is read counts', async t => {
+  const { admit, remembered, epochs, state } = open()
+  state.found = allow
+  state.finding = () => epochs.bump('app')
+  await admit()
+  t.notOk(remembered())
+})
+
+t.test('a verdict is kept for others where it is certain what it rests on', async t => {
+  const kept = async (change: (room: ReturnType<typeof open>) => void) => {
+    const room = open()
+    change(room)
+    await room.admit()
+    t.equal(room.state.judged, 1)
+    return room.state.kept === 1
+  }
+  const release = { version: '0.9.0', claimsProvenance: true } as const
+  const invalid = { state: 'invalid', code: 'INVALID_SIGNATURE', detail: 'no' } as const
+  t.ok(await kept(() => {}))
+  t.ok(await kept(({ state }) => (state.history = [{ ...release, provenance: 'verified' }])))
+  t.notOk(await kept(({ state }) => (state.grounds = undefined)), 'something without grounds')
+  t.notOk(
+    await kept(({ state }) => (state.judging = () => (state.grounds = 'others'))),
+    'other grounds after it than before',
+  )
+  t.notOk(
+    await kept(({ state }) => (state.history = [{ ...release, provenance: 'unavailable' }])),
+    'a predecessor that could not be looked at',
+  )
+  t.notOk(
+    await kept(({ state }) => (state.evidence = { ...evidence, registrySignature: invalid })),
+    'what is to be looked at again some day',
+  )
+  t.notOk(await kept(({ state }) => (state.trust = 'newer')), 'facts of other trust')
+  t.notOk(
+    await kept(({ state }) => (state.current = { ...index, raw: 'sha512-second' })),
+    'another revision than the one at hand',
+  )
 })
