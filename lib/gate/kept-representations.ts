@@ -89,7 +89,9 @@ export const openKeptRepresentations = (options: {
 
   const bytesOf = async ({ blob, gzip }: Readonly<Record<string, unknown>>) => {
     if (typeof gzip === 'string') return Buffer.from(gzip, 'base64')
-    return typeof blob === 'string' ? await store.blobs.get(blob as Integrity, elsewhere) : undefined
+    return typeof blob === 'string'
+      ? await store.blobs.get(blob as Integrity, elsewhere)
+      : undefined
   }
 
   return {

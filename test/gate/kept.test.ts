@@ -12,6 +12,7 @@ import type { PackageRecord } from '../../lib/gate/package-records.ts'
 import type { Standing } from '../../lib/gate/standing.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
 import type { Policy } from '../../lib/policy/policy.ts'
+import type { BlobUse } from '../../lib/store/store.ts'
 import type { Integrity, Verdict } from '../../lib/types.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy, type Proxy, type ProxyOptions } from '../support/proxy.ts'
@@ -52,9 +53,9 @@ const open = async (t: Test, name: string, text = '') => {
     let reads = 0
     const working = { ...blobs }
     Object.assign(blobs, {
-      get: (integrity: Integrity) => {
+      get: (integrity: Integrity, use?: BlobUse) => {
         if (integrity === raw) reads += 1
-        return working.get(integrity)
+        return working.get(integrity, use)
       },
     })
     return { proxy, reads: () => reads }
