@@ -2,6 +2,9 @@
  * Verdicts that another process on the store has given: they count without the package being read or
  * judged again, as long as all they rest on is the same.
  */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openBehind } from '../../lib/gate/behind.ts'
 import type { EvidenceRecord } from '../../lib/gate/evidence-facts.ts'
@@ -33,7 +36,8 @@ const policies = (text: string): readonly Policy[] => [
 
 /** A proxy that has served `name`, and others on its store, which count when its text is read. */
 const open = async (t: Test, name: string, text = '') => {
-  const storage = t.testdir()
+  const storage = await mkdtemp(join(tmpdir(), 'attestry-kept-'))
+  t.teardown(() => rm(storage, { recursive: true, force: true }))
   let clock = Date.parse('2026-06-01T00:00:00Z')
   const start = async (options: Partial<ProxyOptions> = {}) => {
     const proxy = await startProxy({
