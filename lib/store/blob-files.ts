@@ -81,7 +81,9 @@ export const openBlobFiles = (
       await rename()
     } catch (error) {
       if (!isMissing(error)) throw error
-      await fs.mkdir(dirname(final), { recursive: true })
+      const folder = dirname(final)
+      if (atOnce) fs.mkdirSync(folder, { recursive: true })
+      else await fs.mkdir(folder, { recursive: true })
       await rename()
     }
   }

@@ -1,4 +1,4 @@
-import { renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import * as promises from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { isMissing } from './store-error.ts'
@@ -11,11 +11,12 @@ export type FileSystem = Pick<
   typeof promises,
   'mkdir' | 'open' | 'readFile' | 'readdir' | 'rename' | 'stat' | 'unlink'
 > & {
+  readonly mkdirSync: (path: string, options: { recursive: true }) => unknown
   readonly renameSync: (from: string, to: string) => void
   readonly writeFileSync: (path: string, bytes: Uint8Array, options: { flag: 'wx' }) => void
 }
 
-export const nodeFileSystem: FileSystem = { ...promises, renameSync, writeFileSync }
+export const nodeFileSystem: FileSystem = { ...promises, mkdirSync, renameSync, writeFileSync }
 
 /** `undefined` instead of ENOENT; every other failure is thrown. */
 export const unlessMissing = async <T>(work: Promise<T>): Promise<T | undefined> => {

@@ -71,6 +71,10 @@ const faultyFileSystem = (
     check('unlink', path)
     await promises.unlink(path)
   }
+  const mkdirSync: FileSystem['mkdirSync'] = (path, options) => {
+    check('mkdir', path)
+    return nodeFileSystem.mkdirSync(path, options)
+  }
   const renameSync: FileSystem['renameSync'] = (from, to) => {
     check('rename', to)
     nodeFileSystem.renameSync(from, to)
@@ -89,6 +93,7 @@ const faultyFileSystem = (
     rename,
     mkdir,
     unlink,
+    mkdirSync,
     renameSync,
     writeFileSync: writeFileAtOnce,
   }
