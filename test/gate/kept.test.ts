@@ -10,6 +10,7 @@ import { openBehind } from '../../lib/gate/behind.ts'
 import type { EvidenceRecord } from '../../lib/gate/evidence-facts.ts'
 import { openGrounds } from '../../lib/gate/grounds.ts'
 import { openKeptVerdicts } from '../../lib/gate/kept-verdicts.ts'
+import { openPackages, type PackagesOptions } from '../../lib/gate/packages.ts'
 import type { PackageHead } from '../../lib/gate/package-index.ts'
 import type { PackageRecord } from '../../lib/gate/package-records.ts'
 import type { Standing } from '../../lib/gate/standing.ts'
@@ -17,6 +18,7 @@ import { parsePolicy } from '../../lib/policy/parse.ts'
 import type { Policy } from '../../lib/policy/policy.ts'
 import type { BlobUse } from '../../lib/store/store.ts'
 import type { Integrity, Verdict } from '../../lib/types.ts'
+import { eventually } from '../contract/tools.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy, type Proxy, type ProxyOptions } from '../support/proxy.ts'
 import { startRegistry } from '../support/registry.ts'
@@ -393,11 +395,87 @@ t.test('a record that is not whole is as if there were none', async t => {
   state.records.set('admission  app@1.0.0', { grounds, verdict: allow })
   t.same(await kept.admission(id, head, pin), allow)
   t.equal(await kept.admission(id, head, { ...pin, integrity: 'sha512-other' }), undefined)
-  for (const changesAt of [undefined, 'never', Number.NaN, {}]) {
+  for (const changesAt of [undefined, 'never', '100', Number.NaN, {}]) {
     state.records.set('standing  app', { grounds, changesAt })
     t.equal(await kept.standing(head), undefined, JSON.stringify(changesAt))
   }
   state.vouched = true
   state.records.set('standing  app', { changesAt: null })
   t.equal(await kept.standing(head), undefined, 'no grounds are no grounds')
+})
+
+t.test('a package whose text nobody here has read', async t => {
+  const stored = { ...head, versions: ['1.0.0'] }
+  const state = { stored: stored as PackageRecord, reads: 0, reading: () => {}, time: 0 }
+  const packages = openPackages({
+    store: {
+      records: {
+        get: async () => {
+          state.reads += 1
+          const { stored: found } = state
+          state.reading()
+          return Promise.resolve(found)
+        },
+      },
+    },
+    upstreamFor: () => ({ name: 'npm' }),
+    now: () => new Date(state.time),
+    ttl: 1000,
+    negativeTtl: 1000,
+    memory: 1024 * 1024,
+  } as unknown as PackagesOptions)
+  t.equal(packages.freshHead('app'), undefined)
+  t.equal((await packages.head('app'))?.raw, 'sha512-first')
+  await packages.head('app')
+  t.equal(state.reads, 1, 'is held')
+  t.equal(packages.fresh('app'), undefined, 'and is none whose versions are known')
+
+  state.time = 1001
+  t.equal(packages.freshHead('app'), undefined, 'until the upstream is to be asked again')
+  t.equal(await packages.head('app'), undefined)
+  t.ok(await packages.head('app', Number.POSITIVE_INFINITY))
+  state.time = 0
+
+  t.notOk(packages.changed('app', 'sha512-first'), 'it is the one at hand')
+  t.ok(packages.freshHead('app'))
+  t.ok(packages.changed('app', 'sha512-second'))
+  t.notOk(packages.freshHead('app'), 'another revision is stored')
+  await packages.head('app')
+  packages.reset()
+  t.notOk(packages.freshHead('app'), 'something may have been missed')
+
+  for (const news of [
+    () => void packages.changed('app', 'sha512-second'),
+    () => packages.reset(),
+    () => packages.expire('other'),
+  ]) {
+    state.reading = news
+    t.equal(await packages.head('app'), undefined, 'what was read meanwhile may be from before')
+    state.reading = () => {}
+    t.ok(await packages.head('app'))
+    packages.reset()
+  }
+  await packages.head('app')
+  packages.expire('app')
+  t.notOk(packages.freshHead('app'), 'somebody changed it at its upstream')
+  t.equal(await packages.head('app'), undefined)
+})
+
+t.test('a process that has read no text hears of another revision', async t => {
+  await registry.publish({ name: 'heard', version: '1.0.0' })
+  const { first, start, pass } = await open(t, 'heard')
+  const { records } = first.store
+  const before: (readonly [kind: string, key: string, value: unknown])[] = []
+  for (const kind of ['standing', 'admission', 'representation'])
+    for await (const [key, value] of records.list(kind)) before.push([kind, key, value])
+  const second = await start({ now: () => new Date('2026-06-01T00:00:00Z') })
+  const { etag } = await serve(second.proxy, 'heard')
+  t.equal(second.reads(), 0)
+  await registry.publish({ name: 'heard', version: '1.1.0' })
+  pass(3601)
+  await first.gate.packument('heard', 'abbreviated')
+  await first.gate.idle()
+  // as it is before the first has kept what it made of it
+  for (const [kind, key, value] of before) await records.put(kind, key, value)
+  t.ok(await eventually(async () => (await serve(second.proxy, 'heard')).etag !== etag))
 })
