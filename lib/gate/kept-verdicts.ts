@@ -7,7 +7,7 @@ import type { Records } from '../store/store.ts'
 import type { PackageId, Verdict } from '../types.ts'
 import type { Behind } from './behind.ts'
 import { record } from './claims.ts'
-import { idOf } from './evidence-facts.ts'
+import { has, idOf } from './evidence-facts.ts'
 import type { Grounds } from './grounds.ts'
 import type { PackageHead } from './package-index.ts'
 import type { Pin } from './pins.ts'
@@ -93,8 +93,13 @@ export const openKeptVerdicts = (options: {
     keepStanding: (standing: Standing, rests: string): boolean => {
       const { index, refused, observed, outdated, basis, changesAt } = standing
       const plain = refused.size === 0 && observed.size === 0 && !outdated
-      // who finds it kept verifies nothing ahead
-      const looked = basis && aheadOf(standing).every(({ version }) => basis.known.has(version))
+      // who finds it kept verifies nothing ahead, nor looks again at what was found invalid
+      const looked =
+        basis &&
+        aheadOf(standing).every(({ version }) => {
+          const known = basis.known.get(version)
+          return known !== undefined && !has(known.evidence, 'invalid')
+        })
       if (!plain || !looked) return false
       if (kept.has(standing)) return true
       const value: KeptStanding = {

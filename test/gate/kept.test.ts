@@ -17,7 +17,7 @@ import type { Standing } from '../../lib/gate/standing.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
 import type { Policy } from '../../lib/policy/policy.ts'
 import type { BlobUse } from '../../lib/store/store.ts'
-import type { Integrity, Verdict } from '../../lib/types.ts'
+import type { Fact, Integrity, RegistrySignature, Verdict } from '../../lib/types.ts'
 import { eventually } from '../contract/tools.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy, type Proxy, type ProxyOptions } from '../support/proxy.ts'
@@ -346,14 +346,27 @@ t.test('nothing but what nothing speaks against is kept', async t => {
     signatures: [{ keyid: '', sig: '' }],
   }
   const versions = new Map([['1.0.0', claims]])
+  const tagged = { ...head, distTags: { latest: '1.0.0' }, versions }
+  const looked = (registrySignature: Fact<RegistrySignature>) => {
+    const absent = { state: 'absent' } as const
+    const facts = { registrySignature, publishAttestation: absent, provenance: absent }
+    const evidence = { package: id, integrity, ...facts, trust: 'now' }
+    const known = new Map([['1.0.0', { evidence, claims: '', checkedAt: 0 }]])
+    const basis = { policies: [], trust: 'now', known, proven: [], changing: new Map() }
+    return standing({ index: tagged, basis })
+  }
   for (const one of [
     standing({ refused: new Map([['1.0.0', against]]) }),
     standing({ observed: new Map([['1.0.0', against]]) }),
     standing({ outdated: ['1.0.0'] }),
     // what a dist-tag names and nobody has verified yet
-    standing({ index: { ...head, distTags: { latest: '1.0.0' }, versions } }),
+    standing({ index: tagged }),
+    // what is to be looked at again some day
+    looked({ state: 'invalid', code: 'INVALID_SIGNATURE', detail: 'no' }),
   ])
     t.notOk(kept.keepStanding(one, rests))
+  t.ok(make().kept.keepStanding(looked({ state: 'verified', keyId: 'key' }), rests))
+  state.records.clear()
   const [layer] = allow.layers
   for (const verdict of [
     against,
