@@ -1,21 +1,8 @@
-/** `attestry serve`: the proxy, until it is told to stop. */
+/** `attestry serve`: the proxy, until it is told to stop. Loads no more than the process will need. */
 import cluster from 'node:cluster'
-import { setTimeout as pause } from 'node:timers/promises'
-import { Registry } from '../observe/prom-client.ts'
-import type { Attestry } from '../attestry.ts'
-import type { Settings } from '../config/settings.ts'
-import { observe } from '../observe/events.ts'
-import { openLog, type Log } from '../observe/log.ts'
-import { openMetrics, type Metrics } from '../observe/metrics.ts'
-import { observeTrust } from '../observe/trust-events.ts'
-import { version } from '../version.ts'
+import { readSettingsFile } from '../config/settings-file.ts'
 import type { Run } from './io.ts'
-import { followPolicies } from './follow-policies.ts'
-import { closeInTime } from './serve/ending.ts'
-import { openPatience } from './serve/patience.ts'
-import { probe } from './serve/probe.ts'
-import { openRolloutTeller } from './serve/tell-rollout.ts'
-import { untilStopped } from './serve/signals.ts'
+import { asksForCluster } from './serve/foresight.ts'
 import { sessionJack, sessionSettings } from './session.ts'
 
 const options = () =>
@@ -31,81 +18,7 @@ const options = () =>
     },
   })
 
-const announce = (attestry: Attestry, log: Log, settings: Settings) => {
-  const { url, policies, gate } = attestry
-  const names = policies.map(policy => `${policy.name} (${policy.mode})`)
-  log.info(
-    {
-      event: 'listening',
-      url,
-      upstreams: settings.upstreams.map(upstream => `${upstream.name} ${upstream.url}`),
-      policies: names.length > 0 ? names : ['built-in baseline (enforce)'],
-      policyDigest: gate.policyDigest,
-      trust: attestry.trust
-        .status()
-        .sources.map(({ name, origin }) => (origin === 'shipped' ? `${name} (shipped)` : name)),
-      storage: settings.storage.path,
-      version,
-    },
-    `serving at ${url}`,
-  )
-}
-
-/** Told to stop before there was anything to stop. */
-const gaveUp = (log: Log, metrics: Pick<Metrics, 'close'>): number => {
-  metrics.close()
-  log.info({ event: 'stopped' }, 'stopped while waiting for the store')
-  return 0
-}
-
-/** One process that does all. */
-const serveAlone = async (settings: Settings): Promise<number> => {
-  // the first process of a cluster needs none of this
-  const { openAttestry } = await import('../attestry.ts')
-  const log = openLog(settings.log)
-  const registry = new Registry()
-  const metrics = openMetrics({ registry, version })
-  const seen = observe({ log, metrics })
-  const teller = openRolloutTeller(seen, { waivers: true })
-  const { onRollout } = teller
-  const observer = { ...seen, ...observeTrust({ log, registry }), onRollout }
-  const stopped = untilStopped()
-  const patience = openPatience(log, stopped)
-  const given = { settings, observer, metrics: metrics.text, patience }
-  const attestry = await openAttestry(given).catch((error: unknown) => {
-    if (patience.signal.aborted) return undefined
-    throw error
-  })
-  if (!attestry) return gaveUp(log, metrics)
-  // a promise nobody waited for failed: told, not fatal; what it belonged to has failed by itself
-  process.on('unhandledRejection', error =>
-    log.error({ event: 'error', err: error }, 'unhandled'),
-  )
-  metrics.storeBacklog(() => attestry.store.backlog?.() ?? {})
-  announce(attestry, log, settings)
-  const { policies, views, gate, url } = attestry
-  const judging = (view?: string) => (view === undefined ? gate : gate.view(view, url))
-  teller.serving(attestry)
-  const follower =
-    settings.policySource === 'files'
-      ? followPolicies({ policies, views, judging, settings, observer, log })
-      : undefined
-  const onHangup = () => void attestry.trust.renew()
-  process.on('SIGHUP', onHangup)
-  void probe(attestry, log, settings, patience.signal)
-  const signal = await stopped
-  log.info({ event: 'stopping', signal }, `${signal}: finishing what is under way`)
-  process.off('SIGHUP', onHangup)
-  attestry.drain()
-  // so that balancers look elsewhere before the port closes; a second signal ends at once
-  await Promise.race([pause(settings.server.drain), untilStopped()])
-  await follower?.close()
-  teller.close()
-  const ended = await closeInTime(attestry.close())
-  metrics.close()
-  log.info({ event: 'stopped', ended }, 'stopped')
-  return 0
-}
+const fork = async () => (await import('./serve/crew.ts')).forkWorker()
 
 export const serve: Run = async (args, io) => {
   const command = options()
@@ -130,16 +43,21 @@ export const serve: Run = async (args, io) => {
       leaveCluster()
     }
   }
-  const settings = await sessionSettings(values, io, overrides)
-  if (settings.cluster.workers === 1) return serveAlone(settings)
-  const { forkWorker } = await import('./serve/crew.ts')
-  // it loads what it needs while this process does
-  const first = forkWorker()
+  const text = await readSettingsFile({ file: values.config, env: io.env, cwd: io.cwd })
+  // it loads what it needs while this process reads the settings
+  let first = asksForCluster(text, io.env) ? await fork() : undefined
   try {
+    const settings = await sessionSettings(values, io, overrides, text)
+    if (settings.cluster.workers === 1) {
+      first?.process.kill('SIGKILL')
+      const { serveAlone } = await import('./serve/alone.ts')
+      return await serveAlone(settings)
+    }
+    first ??= await fork()
     const { servePrimary } = await import('./serve/primary.ts')
     return await servePrimary(settings, first)
   } finally {
-    // only where the policies were refused is it still there
-    first.process.kill('SIGKILL')
+    // only where settings or policies were refused is it still there
+    first?.process.kill('SIGKILL')
   }
 }

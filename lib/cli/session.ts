@@ -1,6 +1,6 @@
 /** What every command that judges has in common: the same options, the same rooms, the same gate. */
 import { jack } from 'jackspeak'
-import { loadSettings, type Overrides, type Settings } from '../config/settings.ts'
+import type { Overrides, Settings } from '../config/settings.ts'
 import type { Gate, GateObserver } from '../gate/gate.ts'
 import type { Rooms } from '../rooms.ts'
 import type { Io } from './io.ts'
@@ -39,13 +39,15 @@ export type SessionValues = {
  * The settings that a command's options name; more overrides may come from its own options. `held` is
  * taken in place of what the file holds now.
  */
-export const sessionSettings = (
+export const sessionSettings = async (
   { config, storage, upstream, policy }: SessionValues,
   io: Io,
   more: Overrides = {},
   held?: string,
-): Promise<Settings> =>
-  loadSettings({
+): Promise<Settings> => {
+  // who only starts the process that will need them does not wait for it
+  const { loadSettings } = await import('../config/settings.ts')
+  return loadSettings({
     ...(config !== undefined && { file: config }),
     env: io.env,
     cwd: io.cwd,
@@ -57,6 +59,7 @@ export const sessionSettings = (
       ...more,
     },
   })
+}
 
 export type Session = {
   readonly settings: Settings

@@ -1,6 +1,7 @@
 /** Settings from `ATTESTRY_…` variables, and `${NAME}` inside secrets. Pure: the environment is handed in. */
 import { isSecret, settingKeys, settingKeyAt, variableName, type SettingKey } from './keys.ts'
 import { didYouMean } from './nearest.ts'
+import { fileVariable } from './settings-file.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -13,8 +14,7 @@ export type Assignment = {
 
 export type SourcedMessage = { readonly source: string; readonly message: string }
 
-/** Names the file, and names the test material of the project's own suite: neither is a setting. */
-export const fileVariable = 'ATTESTRY_CONFIG'
+/** The other names the test material of the project's own suite: neither is a setting. */
 const otherVariables = new Set([fileVariable, 'ATTESTRY_CORPUS'])
 
 const isMapping = (value: unknown): value is Record<string, unknown> =>

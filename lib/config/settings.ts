@@ -3,9 +3,9 @@
  * says. Everything wrong is said at once, each with its file:line:column, variable or flag.
  */
 import { constants } from 'node:fs'
-import { access, readFile, stat } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { isAbsolute, resolve } from 'node:path'
-import { AttestryError, messageOf } from '../errors.ts'
+import { AttestryError } from '../errors.ts'
 import {
   complaintText,
   findingsOf,
@@ -16,7 +16,6 @@ import {
 import {
   assign,
   expandSecrets,
-  fileVariable,
   mapTexts,
   readVariables,
   type Assignment,
@@ -27,6 +26,7 @@ import { leafInfo, type Listen } from './leaves.ts'
 import { branches, schemasAt } from './schema-walk.ts'
 import { settingsSchema, type CheckedSettings } from './schema.ts'
 import { Secret } from './secret.ts'
+import { readSettingsFile, settingsFileOf } from './settings-file.ts'
 
 type DeepReadonly<T> = T extends Secret
   ? T
@@ -59,29 +59,10 @@ export type Overrides = {
 
 type SaidFinding = { text: string; place: Partial<Place>; source?: string }
 
-const defaultFile = 'attestry.yaml'
-const maxFile = 4 * 1024 * 1024
-
 /** `http://host:port/`, or https; a wildcard address becomes loopback. */
 export const publicUrlOf = ({ host, port }: Listen, tls = false): string => {
   const name = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host
   return `http${tls ? 's' : ''}://${name.includes(':') ? `[${name}]` : name}:${port}/`
-}
-
-const readText = async (file: string, wanted: boolean): Promise<string | undefined> => {
-  const fail = (what: string, cause?: unknown) =>
-    new AttestryError('ECONFIG', `${file}: ${what}`, { cause, details: { file } })
-  const info = await stat(file).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' && !wanted) return undefined
-    throw fail(error.code === 'ENOENT' ? 'there is no such file' : messageOf(error), error)
-  })
-  if (!info) return undefined
-  if (!info.isFile()) throw fail('wanted a file')
-  if (info.size > maxFile)
-    throw fail(`the file has ${info.size} bytes; at most ${maxFile} are read`)
-  return readFile(file, 'utf8').catch((error: unknown) => {
-    throw fail(messageOf(error), error)
-  })
 }
 
 const overrideAssignments = (overrides: Overrides, raw: unknown): Assignment[] => {
@@ -131,13 +112,12 @@ export const loadSettings = async (options: {
   readonly env: Environment
   readonly cwd: string
   readonly overrides?: Overrides
-  /** What the file held for the process that started this one: taken in place of what it holds now. */
+  /** What the file held when it was read before: taken in place of what it holds now. */
   readonly held?: string
 }): Promise<Settings> => {
   const { env, cwd, overrides = {} } = options
-  const named = options.file ?? env[fileVariable]
-  const file = resolve(cwd, named ?? defaultFile)
-  const text = options.held ?? (await readText(file, named !== undefined))
+  const file = settingsFileOf(options)
+  const text = options.held ?? (await readSettingsFile(options))
   const document = parseLocated(text ?? '', { file, code: 'ECONFIG' })
 
   const variables = readVariables(env, document.value)
