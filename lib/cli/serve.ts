@@ -34,11 +34,13 @@ export const serve: Run = async (args, io) => {
     ...(logLevel !== undefined && { logLevel }),
   }
   if (cluster.isWorker) {
-    const { welcomed, serveWorker, leaveCluster } = await import('./serve/worker.ts')
+    const { openInbox } = await import('./serve/inbox.ts')
+    const inbox = openInbox()
+    const { serveWorker, leaveCluster } = await import('./serve/worker.ts')
     try {
-      const start = await welcomed()
+      const start = await inbox.start
       const settings = await sessionSettings(values, io, overrides, start.settings)
-      return await serveWorker(settings, start)
+      return await serveWorker(settings, start, inbox)
     } finally {
       leaveCluster()
     }

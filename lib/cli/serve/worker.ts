@@ -1,6 +1,5 @@
 /** One of the processes of a cluster: a whole server, told by the first process what is in force. */
 import cluster from 'node:cluster'
-import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Registry } from '../../observe/prom-client.ts'
 import { openAttestry, type Attestry } from '../../attestry.ts'
@@ -12,17 +11,14 @@ import { openLog } from '../../observe/log.ts'
 import { openMetrics } from '../../observe/metrics.ts'
 import { observeTrust } from '../../observe/trust-events.ts'
 import { version } from '../../version.ts'
-import { isMessage, type FromWorker, type PolicyTexts, type ToWorker } from './messages.ts'
+import type { FromWorker, PolicyTexts } from './messages.ts'
 import { closeInTime } from './ending.ts'
+import type { Inbox, Start } from './inbox.ts'
 import { parseTexts } from './policy-texts.ts'
 import { openPatience } from './patience.ts'
 import { probe } from './probe.ts'
 import { untilStopped } from './signals.ts'
 import { openRolloutTeller } from './tell-rollout.ts'
-
-type Start = Extract<ToWorker, { kind: 'start' }>
-
-const kinds = ['start', 'adopt', 'trust', 'collect', 'scraped', 'drain', 'stop'] as const
 
 const tell = (message: FromWorker): void => {
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined)
@@ -63,21 +59,17 @@ const openScrape = () => {
   }
 }
 
-/** The message every worker begins with. */
-export const welcomed = async (): Promise<Start> => {
-  for (;;) {
-    const [message] = (await once(process, 'message')) as [unknown]
-    if (isMessage<Start>(message, ['start'])) return message
-  }
-}
-
 /** Lets the process end; without it the channel to the first process keeps it. */
 export const leaveCluster = (): void => {
   if (cluster.worker) cluster.worker.exitedAfterDisconnect = true
   if (process.connected) process.disconnect()
 }
 
-export const serveWorker = async (whole: Settings, start: Start): Promise<number> => {
+export const serveWorker = async (
+  whole: Settings,
+  start: Start,
+  inbox: Inbox,
+): Promise<number> => {
   const settings = shareOf(whole)
   const upstreams = settings.upstreams.map(({ name }) => name)
   const log = openLog(settings.log).child({ worker: cluster.worker?.id })
@@ -109,8 +101,7 @@ export const serveWorker = async (whole: Settings, start: Start): Promise<number
     judging.adopt(parseTexts(texts, upstreams))
   }
 
-  process.on('message', (message: unknown) => {
-    if (!isMessage<ToWorker>(message, kinds)) return
+  inbox.listen(message => {
     switch (message.kind) {
       case 'adopt':
         return adopt(message.policies)
