@@ -65,7 +65,7 @@ const start = async (t: Test, settings: string) => {
   const at = url
   return {
     get: async (path: string) => {
-      const answer = await request(new URL(path, at))
+      const answer = await request(new URL(path, at), { reset: true })
       await answer.body.dump()
       return answer.statusCode
     },
