@@ -9,10 +9,13 @@ const batchMax = 256
 /** Milliseconds of one batch, after which the thread is given back: nobody's verdict waits longer. */
 const batchTime = 0.7
 
-/** Writes in one batch from which on the next is worth waiting for: whoever writes alone never waits. */
-const crowd = 3
+/**
+ * Writes in one batch from which on the next is worth waiting for. Few who write one after the other,
+ * each several times, would lose more by it than is won.
+ */
+const crowd = 5
 /** Milliseconds from one batch of a crowd to the next, unless `full` wait sooner. */
-const pause = 8
+const pause = 6
 const full = 16
 /** Milliseconds that what nobody waits for is held back for company. */
 const longestHold = 20
