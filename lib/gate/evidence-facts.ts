@@ -1,5 +1,5 @@
 /** Remembered facts about a version: what they are kept with, and how older and newer ones go together. */
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import type { Evidence, Fact, Integrity, PackageId, VersionClaims } from '../types.ts'
 
 /** Kept in the collection `evidence` under `name@version`. */
@@ -31,22 +31,18 @@ const digests = new WeakMap<EvidenceRecord, string>()
 const digestOfOne = (version: string, entry: EvidenceRecord): string => {
   const known = digests.get(entry)
   if (known !== undefined) return known
-  const made = createHash('sha256')
-    .update(JSON.stringify([version, entry.claims, entry.evidence]))
-    .digest('base64url')
+  const text = JSON.stringify([version, entry.claims, entry.evidence])
+  const made = hash('sha256', text, 'base64url')
   digests.set(entry, made)
   return made
 }
 
 /** Over the facts of every version, whenever they were looked at. */
-export const digestOf = (page: ReadonlyMap<string, EvidenceRecord>): string => {
-  const hash = createHash('sha256')
-  for (const version of [...page.keys()].toSorted()) {
-    const entry = page.get(version)
-    if (entry) hash.update(digestOfOne(version, entry))
-  }
-  return hash.digest('base64url')
-}
+export const digestOf = (page: ReadonlyMap<string, EvidenceRecord>): string =>
+  [...page]
+    .map(([version, entry]) => digestOfOne(version, entry))
+    .toSorted()
+    .join(' ')
 
 const notYet: Fact<never> = { state: 'unavailable', detail: 'It has not been checked yet.' }
 const absent: Fact<never> = { state: 'absent' }

@@ -3,7 +3,7 @@
  * and its sightings, every fact, and the program that judges. A verdict that is kept counts only
  * where this comes to the same; what somebody vouched for has none, and is judged each time.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { policyDigest } from '../policy/digest.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Evidence } from '../types.ts'
@@ -35,7 +35,6 @@ export const openGrounds =
     if (facts === undefined) return undefined
     const { name, upstream, raw, lookedAt, appeared } = head
     const all = [maker, policyDigest(policies()), trustOf(upstream), facts]
-    return createHash('sha256')
-      .update(JSON.stringify([...all, name, upstream, raw, lookedAt, appeared]))
-      .digest('base64url')
+    const text = JSON.stringify([...all, name, upstream, raw, lookedAt, appeared])
+    return hash('sha256', text, 'base64url')
   }

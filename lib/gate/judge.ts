@@ -59,20 +59,24 @@ type History = {
 const openHistories = () => {
   const made = new WeakMap<PackageIndex['versions'], History>()
 
-  const isSame = (was: History, index: PackageIndex, known: Known): boolean =>
-    was.index.appeared === index.appeared &&
-    was.index.lookedAt === index.lookedAt &&
-    was.provenance.size === known.size &&
+  const isSame = ({ provenance }: History, known: Known): boolean =>
+    provenance.size === known.size &&
     [...known].every(
-      ([version, { evidence }]) => was.provenance.get(version) === evidence.provenance,
+      ([version, { evidence }]) => provenance.get(version) === evidence.provenance,
     )
 
   return (index: PackageIndex, known: Known): readonly Release[] => {
     const was = made.get(index.versions)
-    if (was && isSame(was, index, known)) return was.releases
-    const releases = [...index.versions.values()].map(claims =>
-      releaseOf(index, claims, known.get(claims.version)),
-    )
+    const sighted =
+      was?.index.appeared === index.appeared && was.index.lookedAt === index.lookedAt
+    if (sighted && isSame(was, known)) return was.releases
+    // those of which nothing else became known stay what they are, to be compared at a glance
+    const releases = [...index.versions.values()].map((claims, i) => {
+      const { version } = claims
+      const entry = known.get(version)
+      const same = sighted && was.provenance.get(version) === entry?.evidence.provenance
+      return (same && was.releases[i]) || releaseOf(index, claims, entry)
+    })
     const provenance = new Map(
       [...known].map(([version, { evidence }]) => [version, evidence.provenance] as const),
     )
