@@ -2,6 +2,7 @@
 import t from 'tap'
 import { openAdmissions, type AdmissionsOptions } from '../../lib/gate/admissions.ts'
 import { openEpochs } from '../../lib/gate/epochs.ts'
+import { openEvidenceBook, type EvidenceBookOptions } from '../../lib/gate/evidence-book.ts'
 import { openMemory } from '../../lib/gate/memory.ts'
 import type { PackageIndex } from '../../lib/gate/package-index.ts'
 import type { Evidence, Integrity, Release, Verdict, VersionClaims } from '../../lib/types.ts'
@@ -219,4 +220,29 @@ t.test('a verdict is kept for others where it is certain what it rests on', asyn
     await kept(({ state }) => (state.current = { ...index, raw: 'sha512-second' })),
     'another revision than the one at hand',
   )
+})
+
+t.test('facts that are not what the book has are no grounds', async t => {
+  const records = {
+    put: async () => Promise.resolve(),
+    list: async function* () {},
+  }
+  const book = openEvidenceBook({
+    store: { records },
+    examinerFor: () => ({ trust: 'now' }),
+    now: () => new Date(0),
+    onChange: () => {},
+    tell: () => {},
+  } as unknown as EvidenceBookOptions)
+  const nothing = await book.digest('app')
+  t.equal(await book.digest('app', evidence), undefined)
+  await book.keep(evidence, claims, 'npm')
+  const held = await book.digest('app', evidence)
+  t.ok(held)
+  t.not(held, nothing)
+  t.equal(await book.digest('app'), held)
+  t.equal(await book.digest('app', { ...evidence }), undefined)
+  await book.keep({ ...evidence, bytes: { state: 'verified', size: 10 } }, claims, 'npm')
+  t.equal(await book.digest('app', evidence), undefined)
+  t.not(await book.digest('app'), held)
 })

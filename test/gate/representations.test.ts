@@ -6,7 +6,14 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { LRUCache } from 'lru-cache'
 import t, { type Test } from 'tap'
 import { inflate } from '../../lib/gate/inflate.ts'
+import { openBehind } from '../../lib/gate/behind.ts'
+import { openEpochs } from '../../lib/gate/epochs.ts'
+import { openKeptRepresentations } from '../../lib/gate/kept-representations.ts'
+import { openMemory } from '../../lib/gate/memory.ts'
 import { openPace } from '../../lib/gate/pace.ts'
+import type { PackageIndex } from '../../lib/gate/package-index.ts'
+import type { Representation } from '../../lib/gate/representation.ts'
+import { openViews, type ViewsOptions } from '../../lib/gate/views.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
 import type { Integrity } from '../../lib/types.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
@@ -146,4 +153,141 @@ t.test('of many long pieces of work one goes on in each turn of the event loop',
   await Promise.all(Array.from({ length: 10 }, work))
   running = false
   t.ok(turns >= 85, `${turns} turns for 100 steps`)
+})
+
+const representation = (bytes: number): Representation => ({
+  form: 'abbreviated',
+  etag: 'W/"a-1"',
+  gzip: Buffer.alloc(bytes, 1),
+  size: 3 * bytes,
+  distTags: { latest: '1.0.0' },
+  shown: 1,
+})
+
+t.test('a small one stands in its record, for as long as it is what would be made', async t => {
+  const stored = new Map<string, unknown>()
+  const blobs = new Map<string, Buffer>()
+  const open = (maker: string) => {
+    const behind = openBehind({ onError: (_key, error) => t.fail(String(error)) })
+    const store = {
+      records: {
+        get: async (_kind: string, key: string) => Promise.resolve(stored.get(key)),
+        put: async (_kind: string, key: string, value: unknown) => {
+          stored.set(key, JSON.parse(JSON.stringify(value)))
+          return Promise.resolve()
+        },
+      },
+      blobs: { get: async (integrity: string) => Promise.resolve(blobs.get(integrity)) },
+    } as unknown as Parameters<typeof openKeptRepresentations>[0]['store']
+    const later = () => t.fail('it is no large one')
+    return { behind, kept: openKeptRepresentations({ store, maker, behind, later }) }
+  }
+  const from = { raw: 'sha512-first', effect: '' } as const
+  const small = representation(1000)
+  const { kept, behind } = open('1')
+  kept.keep('app', from, small, false)
+  await behind.idle()
+  t.equal(stored.size, 0, 'not before its package has settled')
+  kept.keep('app', from, small, true)
+  await behind.idle()
+  t.same(await open('1').kept.load('app', from), small)
+  t.equal(await open('2').kept.load('app', from), undefined, 'made by another program')
+  t.equal(await kept.load('app', { ...from, raw: 'sha512-second' }), undefined)
+  t.equal(await kept.load('app', { ...from, effect: 'refused' }), undefined)
+
+  const whole = stored.get('app') as object
+  for (const damage of [
+    { gzip: 7 },
+    { gzip: undefined },
+    { gzip: undefined, blob: 'sha512-gone' },
+    { form: 'other' },
+    { etag: undefined },
+    { size: '3' },
+    { shown: null },
+    { modified: 7 },
+    { distTags: { latest: 1 } },
+  ]) {
+    stored.set('app', { ...whole, ...damage })
+    t.equal(await kept.load('app', from), undefined, JSON.stringify(damage))
+  }
+})
+
+t.test('what was judged is kept only with what it rests on', async t => {
+  const index: PackageIndex = {
+    name: 'app',
+    upstream: 'npm',
+    raw: 'sha512-first',
+    distTags: {},
+    versions: new Map(),
+    lookedAt: '2026-01-01T00:00:00.000Z',
+    fetchedAt: 0,
+    appeared: {},
+    stale: false,
+  }
+  const plain = { refused: new Map(), observed: new Map(), changesAt: 100 }
+  const open = (read: boolean) => {
+    const epochs = openEpochs()
+    const state = { grounds: 'same', kept: 0, judging: () => {}, finding: () => {}, time: 0 }
+    const views = openViews({
+      packages: {
+        get: async () => Promise.resolve(index),
+        fresh: () => (read ? index : undefined),
+        freshHead: () => index,
+        head: async () => Promise.resolve(index),
+      },
+      judges: {
+        standing: async () => {
+          state.judging()
+          return Promise.resolve({ ...plain, index })
+        },
+      },
+      epochs,
+      now: () => new Date(state.time),
+      publicUrl: 'http://npm.acme.example/',
+      kept: {
+        grounds: async () => Promise.resolve(state.grounds),
+        standing: async () => {
+          state.finding()
+          return Promise.resolve(plain)
+        },
+        keepStanding: () => {
+          state.kept += 1
+          return true
+        },
+        representations: {
+          load: async () => Promise.resolve(representation(10)),
+          keep: () => {},
+        },
+      },
+      memory: openMemory(1024 * 1024),
+      key: '',
+      deprecates: false,
+    } as unknown as ViewsOptions)
+    return {
+      state,
+      epochs,
+      views,
+      ready: () => views.ready('app', 'abbreviated') !== undefined,
+    }
+  }
+  const judged = open(true)
+  await judged.views.packument('app', 'abbreviated')
+  t.equal(judged.state.kept, 1)
+  const meanwhile = open(true)
+  meanwhile.state.judging = () => (meanwhile.state.grounds = 'others')
+  await meanwhile.views.packument('app', 'abbreviated')
+  t.equal(meanwhile.state.kept, 0, 'not where that changed while it was judged')
+
+  const found = open(false)
+  await found.views.packument('app', 'abbreviated')
+  t.ok(found.ready())
+  found.state.time = 100
+  t.notOk(found.ready(), 'until its time is over')
+  found.state.time = 0
+  found.epochs.bump('app')
+  t.notOk(found.ready(), 'or something that it rests on changes')
+  const changing = open(false)
+  changing.state.finding = () => changing.epochs.bump('app')
+  await changing.views.packument('app', 'abbreviated')
+  t.notOk(changing.ready(), 'also while it is read')
 })
