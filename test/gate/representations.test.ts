@@ -290,4 +290,9 @@ t.test('what was judged is kept only with what it rests on', async t => {
   changing.state.finding = () => changing.epochs.bump('app')
   await changing.views.packument('app', 'abbreviated')
   t.notOk(changing.ready(), 'also while it is read')
+  let again = 0
+  changing.state.finding = () => void (again += 1)
+  await changing.views.packument('app', 'abbreviated')
+  t.equal(again, 1, 'then it is looked up again')
+  t.ok(changing.ready())
 })
