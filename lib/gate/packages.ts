@@ -265,6 +265,7 @@ export const openPackages = (options: PackagesOptions) => {
   return {
     fresh,
     freshHead,
+    staleIfError,
 
     /** In memory or in the store, and not older than that; asks nobody, and reads no text. */
     head: async (name: string, maxAge = ttl): Promise<PackageHead | undefined> => {

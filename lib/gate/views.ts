@@ -3,6 +3,7 @@
  * form, made once and sent until something they rest on changes.
  */
 import { createHash } from 'node:crypto'
+import { isAttestryError } from '../errors.ts'
 import type { DistTags } from './dist-tags.ts'
 import type { Epochs } from './epochs.ts'
 import { openFlights } from './flights.ts'
@@ -170,7 +171,8 @@ export const openViews = ({
     name: string,
     form: Form,
   ): Promise<ServedPackument | undefined> => {
-    if (!kept || packages.fresh(name)) return undefined
+    // whose versions are known here, however long ago, is looked after by `packages`
+    if (!kept || packages.fresh(name, Number.POSITIVE_INFINITY)) return undefined
     const head = await packages.head(name)
     return (
       head && loading(`${form} ${name} ${head.raw} ${epochs.of(name)}`, () => load(head, form))
@@ -194,6 +196,16 @@ export const openViews = ({
     return servedOf(index, standing, representation)
   }
 
+  /** While the store is away: what was last sent of a package that nobody here has read. */
+  const standIn = (name: string, form: Form, error: unknown): ServedPackument => {
+    const head = packages.freshHead(name, packages.staleIfError)
+    const standing = head && outcomeAtHand(head)?.value
+    const representation = head && finishedAtHand(head, form)
+    const away = isAttestryError(error) && error.code === 'ESTOREDOWN'
+    if (!away || !standing || !representation) throw error
+    return servedOf({ ...head, stale: true }, standing, representation)
+  }
+
   return {
     ready,
 
@@ -204,10 +216,15 @@ export const openViews = ({
     judged: async (index: PackageIndex): Promise<Standing> => (await standingOf(index)).value,
 
     /** `hinting`: for a client that is told of refusals in dist-tags. */
-    packument: async (name: string, form: Form, hinting = false): Promise<ServedPackument> =>
-      ready(name, form, hinting) ??
-      (await keptPackument(name, form)) ??
-      (await packument(name, form, hinting)),
+    packument: async (name: string, form: Form, hinting = false): Promise<ServedPackument> => {
+      const have = ready(name, form, hinting)
+      if (have) return have
+      try {
+        return (await keptPackument(name, form)) ?? (await packument(name, form, hinting))
+      } catch (error) {
+        return standIn(name, form, error)
+      }
+    },
 
     /** Judges again what was shown here, and has it ready, where its text need not be read for it. */
     settle: async (name: string): Promise<void> => {

@@ -6,6 +6,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { LRUCache } from 'lru-cache'
 import t, { type Test } from 'tap'
 import { inflate } from '../../lib/gate/inflate.ts'
+import { AttestryError } from '../../lib/errors.ts'
 import { openBehind } from '../../lib/gate/behind.ts'
 import { openEpochs } from '../../lib/gate/epochs.ts'
 import { openKeptRepresentations } from '../../lib/gate/kept-representations.ts'
@@ -227,13 +228,28 @@ t.test('what was judged is kept only with what it rests on', async t => {
   const plain = { refused: new Map(), observed: new Map(), changesAt: 100 }
   const open = (read: boolean) => {
     const epochs = openEpochs()
-    const state = { grounds: 'same', kept: 0, judging: () => {}, finding: () => {}, time: 0 }
+    const state = {
+      grounds: 'same',
+      kept: 0,
+      judging: () => {},
+      finding: () => {},
+      time: 0,
+      /** Milliseconds since the upstream was asked. */
+      age: 0,
+      failure: undefined as Error | undefined,
+    }
+    const aged = (maxAge = 1000) => (state.age <= maxAge ? index : undefined)
+    const asked = async (found: PackageIndex | undefined) => {
+      if (state.failure) throw state.failure
+      return Promise.resolve(found)
+    }
     const views = openViews({
       packages: {
-        get: async () => Promise.resolve(index),
-        fresh: () => (read ? index : undefined),
-        freshHead: () => index,
-        head: async () => Promise.resolve(index),
+        get: async () => asked(index),
+        fresh: (_name: string, maxAge?: number) => (read ? aged(maxAge) : undefined),
+        freshHead: (_name: string, maxAge?: number) => aged(maxAge),
+        head: async () => asked(aged()),
+        staleIfError: 5000,
       },
       judges: {
         standing: async () => {
@@ -286,6 +302,20 @@ t.test('what was judged is kept only with what it rests on', async t => {
   found.state.time = 0
   found.epochs.bump('app')
   t.notOk(found.ready(), 'or something that it rests on changes')
+  await found.views.packument('app', 'abbreviated')
+  found.state.age = 2000
+  found.state.failure = new AttestryError('ESTOREDOWN', 'away')
+  const { stale } = await found.views.packument('app', 'abbreviated')
+  t.ok(stale, 'what was sent stands in while the store is away')
+  await t.rejects(found.views.packument('app', 'full'), { code: 'ESTOREDOWN' })
+  found.state.failure = new AttestryError('ESTORE', 'broken')
+  await t.rejects(found.views.packument('app', 'abbreviated'), { code: 'ESTORE' })
+  found.state.failure = new AttestryError('ESTOREDOWN', 'away')
+  found.state.time = 100
+  await t.rejects(found.views.packument('app', 'abbreviated'), { code: 'ESTOREDOWN' })
+  found.state.time = 0
+  found.state.age = 5001
+  await t.rejects(found.views.packument('app', 'abbreviated'), { code: 'ESTOREDOWN' })
   const changing = open(false)
   changing.state.finding = () => changing.epochs.bump('app')
   await changing.views.packument('app', 'abbreviated')
