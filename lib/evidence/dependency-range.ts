@@ -1,5 +1,5 @@
 /** When do two dependency ranges, spelled differently, ask for the same? */
-import { validRange } from 'semver'
+import validRange from 'semver/ranges/valid.js'
 
 const hosts: Readonly<Record<string, string>> = {
   github: 'github.com',

@@ -5,7 +5,7 @@
  * rewrites when it publishes (@npmcli/package-json, normalize steps) is no difference.
  */
 import type { Readable } from 'node:stream'
-import { parse } from 'semver'
+import parse from 'semver/functions/parse.js'
 import { messageOf } from '../errors.ts'
 import type { Fact, ManifestAgreement } from '../types.ts'
 import { sameRange } from './dependency-range.ts'

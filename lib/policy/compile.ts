@@ -2,7 +2,8 @@
  * From what a policy file says to what judges: names resolved, patterns read, everything inherited
  * written out. Whatever is wrong is complained about; the result counts only when nothing was.
  */
-import { validRange, minVersion } from 'semver'
+import minVersion from 'semver/ranges/min-version.js'
+import validRange from 'semver/ranges/valid.js'
 import { builtInContinuity } from './baseline.ts'
 import { parseDuration, parseEnd, endWanted, durationWanted } from './duration.ts'
 import { compileIdentity, type Desk } from './compile-identity.ts'

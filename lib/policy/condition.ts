@@ -1,5 +1,5 @@
 /** `where`: a condition in CEL over what is known of a version. */
-import { parse } from 'semver'
+import parse from 'semver/functions/parse.js'
 import type { JudgeInput, Reason } from '../types.ts'
 import { clockFor } from './age.ts'
 import { readCondition, type Program } from './condition-language.ts'

@@ -1,5 +1,7 @@
 /** Which package versions a rule is about. Name patterns are anchored and cover what they read like. */
-import { parse, satisfies } from 'semver'
+// one by one here and where a server starts with: the index of semver loads twice as many files
+import parse from 'semver/functions/parse.js'
+import satisfies from 'semver/functions/satisfies.js'
 import type { PackageId } from '../types.ts'
 import type { PackagePattern, Policy, Rule, Terms } from './policy.ts'
 

@@ -2,7 +2,8 @@
  * Which earlier releases of a package a version is compared with. The history is parsed once per
  * list, so that judging all versions of a large package with one list stays cheap.
  */
-import { parse, type SemVer } from 'semver'
+import type { SemVer } from 'semver'
+import parse from 'semver/functions/parse.js'
 import type { Release } from '../types.ts'
 import { instant } from './duration.ts'
 import type { ComparableReleases, ContinuityLevel } from './policy.ts'
