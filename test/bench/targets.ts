@@ -1,5 +1,6 @@
 /** Everything that is measured, behind one interface: the upstream itself, Attestry and its peers. */
 import { mkdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { writeSettings } from '../support/proxy.ts'
@@ -33,6 +34,9 @@ const probe = new URL('./probe.ts', import.meta.url).href
 
 /** As `npm start`, the systemd unit and the image start it. */
 const flags = ['--max-semi-space-size=16']
+const { NODE_COMPILE_CACHE, XDG_CACHE_HOME } = process.env
+const compiled =
+  NODE_COMPILE_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'attestry')
 
 /** `alone`: one process, to be looked into; else as many as there are processors. */
 const attestry = (upstream: RunningUpstream, alone = false): Peer => ({
@@ -51,7 +55,7 @@ const attestry = (upstream: RunningUpstream, alone = false): Peer => ({
       args: [...flags, '--import', probe, bin, 'serve', '--config', file, '--listen', address],
       cwd: folder,
       url: `http://${address}`,
-      env: { MALLOC_ARENA_MAX: '2' },
+      env: { MALLOC_ARENA_MAX: '2', NODE_COMPILE_CACHE: compiled },
       log: join(folder, 'output.log'),
       ipc: true,
     }
