@@ -1,4 +1,5 @@
 /** What is kept of finished answers and of verdicts for other processes and the next start. */
+import { isAttestryError } from '../errors.ts'
 import type { Store } from '../store/store.ts'
 import { openBehind, type Behind } from './behind.ts'
 import type { Background } from './background.ts'
@@ -23,8 +24,12 @@ export const openKeeping = (options: {
   readonly background: Pick<Background, 'add' | 'idle'>
   readonly onError: (key: string, error: unknown) => void
 }): Keeping | undefined => {
-  const { store, maker, background, onError } = options
+  const { store, maker, background } = options
   if (maker === undefined) return undefined
+  // that the store is away is told by those who wait for it; what is not kept is made again
+  const onError = (key: string, error: unknown) => {
+    if (!isAttestryError(error) || error.code !== 'ESTOREDOWN') options.onError(key, error)
+  }
   const behind = openBehind({ onError })
   const settling = openSettling({ written: behind.idle, onError })
   return {
