@@ -138,7 +138,10 @@ t.test('a cluster', { timeout: 120_000 }, async t => {
     later.filter(name => worker.has(name)),
     [],
   )
+  // the second worker is still starting, and after 30 s it would be killed
+  const told = performance.now()
   t.equal(await server.end(), 0)
+  t.ok(performance.now() - told < 25_000, 'whoever is told to stop while it starts hears of it')
 })
 
 t.test('whether there will be a cluster', async t => {
