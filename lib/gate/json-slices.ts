@@ -37,19 +37,18 @@ const skipString = (json: Buffer, at: number): number => {
   }
 }
 
-const skipValue = (json: Buffer, at: number): number => {
-  const first = json[at]
-  if (first === QUOTE) return skipString(json, at)
-  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
-    let end = at
-    for (let byte = json[end]; byte !== undefined; byte = json[++end]) {
-      if (byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET || isSpace(byte))
-        break
-    }
-    return end > at ? end : fail(at, 'a value')
-  }
+/** Bytes that are looked through at a time: less than a millisecond. */
+const STEP = 256 * 1024
+
+/** The offset behind an object or list; yields where it goes on for long. */
+function* skipNested(json: Buffer, at: number): Generator<undefined, number> {
   let depth = 0
+  let rest = at + STEP
   for (let i = at; i < json.length;) {
+    if (i >= rest) {
+      yield
+      rest = i + STEP
+    }
     const byte = json[i]
     if (byte === QUOTE) {
       i = skipString(json, i)
@@ -65,15 +64,50 @@ const skipValue = (json: Buffer, at: number): number => {
   return fail(at, 'the end of an object or list')
 }
 
-/** The members of the object that starts at `at`, in order; a name may come twice. */
+function* skipValue(json: Buffer, at: number): Generator<undefined, number> {
+  const first = json[at]
+  if (first === QUOTE) return skipString(json, at)
+  if (first === OPEN_BRACE || first === OPEN_BRACKET) return yield* skipNested(json, at)
+  let end = at
+  for (let byte = json[end]; byte !== undefined; byte = json[++end]) {
+    if (byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET || isSpace(byte)) break
+  }
+  return end > at ? end : fail(at, 'a value')
+}
+
+export type Member = readonly [name: string, value: Slice]
+
+/** The members of the object at `at` go into `found`, in place of what it has. */
+function* collect(
+  json: Buffer,
+  at: number,
+  found: Map<string, Slice>,
+): Generator<undefined, number> {
+  found.clear()
+  const inner = members(json, at)
+  for (;;) {
+    const { done, value } = inner.next()
+    if (done === true) return value
+    if (value) found.set(...value)
+    yield
+  }
+}
+
+/**
+ * The members of the object that starts at `at`, in order; a name may come twice. Undefined comes in
+ * between where there is more to look through than should be in one go. Where `inside` gives a map
+ * for a member that is an object, the object's members go there on the way. Returns the offset
+ * behind the object.
+ */
 export function* members(
   json: Buffer,
   at = 0,
-): Generator<readonly [name: string, value: Slice]> {
+  inside?: (name: string) => Map<string, Slice> | undefined,
+): Generator<Member | undefined, number> {
   let i = skipSpace(json, at)
   if (json[i] !== OPEN_BRACE) fail(i, 'an object')
   i = skipSpace(json, i + 1)
-  if (json[i] === CLOSE_BRACE) return
+  if (json[i] === CLOSE_BRACE) return i + 1
   for (;;) {
     if (json[i] !== QUOTE) fail(i, 'a name in quotes')
     const nameEnd = skipString(json, i)
@@ -81,10 +115,12 @@ export function* members(
     i = skipSpace(json, nameEnd)
     if (json[i] !== COLON) fail(i, 'a colon')
     const start = skipSpace(json, i + 1)
-    const end = skipValue(json, start)
+    const found = inside?.(name)
+    const nested = found !== undefined && json[start] === OPEN_BRACE
+    const end = yield* nested ? collect(json, start, found) : skipValue(json, start)
     yield [name, { start, end }]
     i = skipSpace(json, end)
-    if (json[i] === CLOSE_BRACE) return
+    if (json[i] === CLOSE_BRACE) return i + 1
     if (json[i] !== COMMA) fail(i, 'a comma')
     i = skipSpace(json, i + 1)
   }

@@ -47,18 +47,16 @@ export const slicePackument = async (text: Buffer, name: string): Promise<Slices
   const breathe = openPace()
   try {
     const top = new Map<string, Slice>()
-    for (const [key, slice] of members(text)) {
-      top.set(key, slice)
-      await breathe()
-    }
     const versions = new Map<string, Slice>()
-    const at = top.get('versions')
-    if (at) {
-      for (const [version, slice] of members(text, at.start)) {
-        versions.set(version, slice)
-        await breathe()
-      }
+    const inside = (name: string) => (name === 'versions' ? versions : undefined)
+    for (const member of members(text, 0, inside)) {
+      if (member) top.set(...member)
+      const aside = breathe()
+      if (aside) await aside
     }
+    const at = top.get('versions')
+    // throws where that is no object; of two the last counts
+    if (at) members(text, at.start).next()
     const said = top.get('name') ?? top.get('_id')
     if (!said || parseSlice(text, said) !== name) throw otherName(name)
     return { text, top, versions }

@@ -1,6 +1,7 @@
 /** Response bodies: documents into one buffer, tarballs as a stream; both bounded while they come. */
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setImmediate as breathe } from 'node:timers/promises'
 import {
   constants,
   createBrotliDecompress,
@@ -61,8 +62,24 @@ export type ReadBodyOptions = {
 /** What was read, decoded, and the gzip it came in, where it did. */
 export type Body = { readonly bytes: Buffer; readonly gzip?: Buffer }
 
-const joined = (chunks: readonly Buffer[]) =>
-  chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+/** Bytes put together in one go: new memory is slow the first time it is written to. */
+const STEP = 1024 * 1024
+
+const joined = async (chunks: readonly Buffer[]): Promise<Buffer> => {
+  if (chunks.length === 1 && chunks[0]) return chunks[0]
+  const total = chunks.reduce((sum, { length }) => sum + length, 0)
+  if (total <= STEP) return Buffer.concat(chunks, total)
+  const whole = Buffer.allocUnsafeSlow(total)
+  let at = 0
+  let rest = STEP
+  for (const chunk of chunks) {
+    at += chunk.copy(whole, at)
+    if (at < rest) continue
+    rest = at + STEP
+    await breathe()
+  }
+  return whole
+}
 
 /**
  * The whole body, decoded. The limit holds before and after decoding: a small body that unpacks
@@ -84,13 +101,13 @@ export const readWhole = async (body: Readable, options: ReadBodyOptions): Promi
   }
   if (encoding === 'identity') {
     await pipeline(body, collect)
-    return { bytes: joined(chunks) }
+    return { bytes: await joined(chunks) }
   }
   const decode = (source: Parameters<typeof bounded>[0]) =>
     pipeline(source, bounded, decoders[encoding](), collect)
   if (encoding !== 'gzip' && encoding !== 'x-gzip') {
     await decode(body)
-    return { bytes: joined(chunks) }
+    return { bytes: await joined(chunks) }
   }
   const packed: Buffer[] = []
   let length = 0
@@ -98,11 +115,11 @@ export const readWhole = async (body: Readable, options: ReadBodyOptions): Promi
   while (length <= small.packed) {
     const next = await rest.next()
     if (next.done === true) {
-      const gzip = joined(packed)
+      const gzip = await joined(packed)
       const unpacked = unpackSmall(gzip)
       if (unpacked !== undefined && unpacked.length <= limit) return { bytes: unpacked, gzip }
       await decode(Readable.from([gzip]))
-      return { bytes: joined(chunks), gzip }
+      return { bytes: await joined(chunks), gzip }
     }
     packed.push(next.value)
     length += next.value.length
@@ -117,7 +134,7 @@ export const readWhole = async (body: Readable, options: ReadBodyOptions): Promi
       }
     })(),
   )
-  return { bytes: joined(chunks), gzip: joined(packed) }
+  return { bytes: await joined(chunks), gzip: await joined(packed) }
 }
 
 export const readBody = async (body: Readable, options: ReadBodyOptions): Promise<Buffer> =>

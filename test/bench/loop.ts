@@ -3,7 +3,7 @@ import { quiet, watchOthers } from './machine.ts'
 import type { LoopDelay } from './probe.ts'
 import { askServer } from './servers.ts'
 import { median, show } from './statistics.ts'
-import type { Bench, SuiteResult } from './suite.ts'
+import { restartCold, type Bench, type SuiteResult } from './suite.ts'
 import { aloneTarget } from './targets.ts'
 
 export const largeOnes = 10
@@ -16,8 +16,8 @@ export const loopSuite = async (bench: Bench): Promise<SuiteResult> => {
   const rows: string[][] = []
   const delays: LoopDelay[] = []
   for (let round = 0; round < bench.rounds; round++) {
+    await restartCold(target)
     await quiet(bench.patience)
-    await target.restart(true)
     const server = target.server()
     if (server === undefined) throw new Error('attestry does not run')
     await askServer(server, 'watch')

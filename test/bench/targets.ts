@@ -33,7 +33,7 @@ const bin = fileURLToPath(new URL('../../bin/attestry.ts', import.meta.url))
 const probe = new URL('./probe.ts', import.meta.url).href
 
 /** As `npm start`, the systemd unit and the image start it. */
-const flags = ['--max-semi-space-size=16']
+const flags = ['--max-semi-space-size=8']
 const { NODE_COMPILE_CACHE, XDG_CACHE_HOME } = process.env
 const compiled =
   NODE_COMPILE_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'attestry')

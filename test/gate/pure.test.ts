@@ -5,7 +5,7 @@ import { repointDistTags } from '../../lib/gate/dist-tags.ts'
 import { openBackground } from '../../lib/gate/background.ts'
 import { openEpochs } from '../../lib/gate/epochs.ts'
 import { openFlights } from '../../lib/gate/flights.ts'
-import { members, parseSlice } from '../../lib/gate/json-slices.ts'
+import { members, parseSlice, type Slice } from '../../lib/gate/json-slices.ts'
 import { readClaims } from '../../lib/gate/package-index.ts'
 import { openPackument, slicePackument } from '../../lib/gate/packument.ts'
 
@@ -13,7 +13,9 @@ const sri = (fill: string) => `sha512-${Buffer.alloc(64, fill).toString('base64'
 
 const collect = (text: string) => {
   const json = Buffer.from(text)
-  return [...members(json)].map(([name, slice]) => [name, parseSlice(json, slice)] as const)
+  return [...members(json)].flatMap(member =>
+    member ? [[member[0], parseSlice(json, member[1])] as const] : [],
+  )
 }
 
 t.test('slices of a JSON object', async t => {
@@ -64,6 +66,22 @@ t.test('slices of a JSON object', async t => {
         }
       }),
     )
+  })
+
+  t.test('what is long is looked through in steps', async t => {
+    const long = JSON.stringify({ a: 1, b: { list: Array(300_000).fill('x') }, c: 2 })
+    const looks = [...members(Buffer.from(long))]
+    t.same(
+      looks.flatMap(one => (one ? [one[0]] : [])),
+      ['a', 'b', 'c'],
+    )
+    t.ok(looks.length > 6, 'and in between the thread can be given back')
+    const found = new Map<string, Slice>()
+    const inside = (name: string) => (name === 'b' ? found : undefined)
+    const text = Buffer.from('{"b":{"old":1},"a":{"c":0},"b":{"c":{"d":"}"},"e":[2]}}')
+    const [, , last] = [...members(text, 0, inside)].filter(one => one !== undefined)
+    t.same([...found.keys()], ['c', 'e'], 'of two with one name the last counts')
+    t.same(parseSlice(text, last?.[1] ?? { start: 0, end: 0 }), { c: { d: '}' }, e: [2] })
   })
 
   t.test(

@@ -46,14 +46,14 @@ const pauses = {
 const GRACE = 30_000
 
 /**
- * V8 lets the space for new objects grow to 128 MB on a large machine, and keeps it. A quarter of
+ * V8 lets the space for new objects grow to 128 MB on a large machine, and keeps it. An eighth of
  * that costs a server no time that could be measured. Whoever names the flag has the last word.
  */
 const youngSpace = '--max-semi-space-size'
 const flagsOf = (given: readonly string[], options = process.env['NODE_OPTIONS'] ?? '') =>
   [...given, options].some(flag => flag.includes(youngSpace))
     ? [...given]
-    : [...given, `${youngSpace}=16`]
+    : [...given, `${youngSpace}=8`]
 
 export const forkWorker = (): Worker => {
   cluster.setupPrimary({ serialization: 'advanced', execArgv: flagsOf(process.execArgv) })
