@@ -229,6 +229,7 @@ export const openProject = async (
       env: clientEnv(client, home),
       timeout: 60_000,
       ...(answers && { answers }),
+      ...(terminal && { hesitation: 500 }),
     })
   return {
     cwd,

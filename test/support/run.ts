@@ -20,6 +20,11 @@ export type RunOptions = {
   readonly timeout: number
   /** What is typed when the output so far ends like this, in this order. */
   readonly answers?: readonly (readonly [prompt: RegExp, text: string])[]
+  /**
+   * Milliseconds that whoever types takes to begin. A program that has shown its prompt then tells
+   * its terminal not to echo, and what was typed in between is lost.
+   */
+  readonly hesitation?: number
 }
 
 /** Output beyond this many characters is dropped. */
@@ -32,7 +37,7 @@ const colours = /\u001b\[[0-9;?]*[A-Za-z]/g
 export const runCommand = (
   command: string,
   args: readonly string[],
-  { cwd, env, timeout, answers }: RunOptions,
+  { cwd, env, timeout, answers, hesitation }: RunOptions,
 ): Promise<Run> =>
   new Promise((resolve, reject) => {
     const child = spawn(command, args, {
@@ -52,7 +57,9 @@ export const runCommand = (
         const [next] = waiting
         if (next?.[0].test(said.output.trimEnd())) {
           waiting.shift()
-          child.stdin?.write(`${next[1]}\n`)
+          const type = () => void child.stdin?.write(`${next[1]}\n`)
+          if (hesitation === undefined) type()
+          else setTimeout(type, hesitation)
         }
       })
     }
