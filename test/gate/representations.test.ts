@@ -316,6 +316,14 @@ t.test('what was judged is kept only with what it rests on', async t => {
   found.state.time = 0
   found.state.age = 5001
   await t.rejects(found.views.packument('app', 'abbreviated'), { code: 'ESTOREDOWN' })
+  found.state.age = 2000
+  t.ok((await found.views.packument('app', 'abbreviated')).stale)
+  found.epochs.bump('app')
+  await t.rejects(
+    found.views.packument('app', 'abbreviated'),
+    { code: 'ESTOREDOWN' },
+    'never what rests on something that has changed since',
+  )
   const changing = open(false)
   changing.state.finding = () => changing.epochs.bump('app')
   await changing.views.packument('app', 'abbreviated')
