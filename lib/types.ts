@@ -189,7 +189,7 @@ export type VersionClaims = {
 /** When this instance saw a version: `absentAt` is the last look at its packument without it. */
 export type Sighting = { readonly firstSeen: string; readonly absentAt?: string }
 
-/** Another version of the same package, as far as it matters to continuity. */
+/** Another version of the same package, as far as it matters to continuity; a history has each once. */
 export type Release = {
   readonly version: string
   readonly publishedAt?: string

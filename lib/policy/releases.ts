@@ -26,6 +26,13 @@ const parsedLists = new WeakMap<readonly Release[], Parsed>()
 export const hasProvenance = (release: Release): boolean =>
   release.claimsProvenance || release.provenance === 'verified'
 
+/**
+ * Highest first. What only build metadata or a leading `v` tells apart is equal to semver, and still
+ * has one order: the answer does not depend on the order in which an upstream lists its versions.
+ */
+const downwards = (a: Placed, b: Placed) =>
+  b.version.compareBuild(a.version) || (b.release.version < a.release.version ? -1 : 1)
+
 /** Releases whose version is not semver cannot be put in order, and are left out. */
 const placed = (releases: readonly Release[]): readonly Placed[] =>
   releases
@@ -33,7 +40,7 @@ const placed = (releases: readonly Release[]): readonly Placed[] =>
       const version = parse(release.version)
       return version ? [{ release, version, publishedAt: instant(release.publishedAt) }] : []
     })
-    .sort((a, b) => b.version.compare(a.version))
+    .sort(downwards)
 
 const parsed = (history: readonly Release[]): Parsed => {
   const remembered = parsedLists.get(history)

@@ -27,7 +27,8 @@ const who = fc.constantFrom(
   identity({ ref: 'refs/heads/main', trigger: 'workflow_dispatch' }),
 )
 
-const version = fc.constantFrom('1.0.0', '1.1.0', '1.2.3', '2.0.0', '2.0.0-rc.1', '0.9.0')
+const plain = ['1.0.0', '1.1.0', '1.2.3', '2.0.0', '2.0.0-rc.1', '0.9.0']
+const version = fc.constantFrom(...plain, '1.0.0+a', '1.0.0+b')
 const daysOld = fc.constantFrom(0.5, 1, 5, 20, 60, 100, 400).map(daysAgo)
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined })
 
@@ -71,7 +72,8 @@ const asked: fc.Arbitrary<JudgeInput> = fc
     bytes: fc.option(either(fc.constant({ state: 'verified', size: 1 } as const)), {
       nil: undefined,
     }),
-    history: fc.array(release, { maxLength: 5 }),
+    // a packument has each version once
+    history: fc.uniqueArray(release, { maxLength: 5, selector: r => r.version }),
     publishedAt: daysOld,
     sighting: maybe(fc.record({ firstSeen: daysOld, absentAt: daysOld })),
   })
