@@ -84,9 +84,10 @@ export const openFindings = (options: FindingsOptions) => {
 
   /** What the store does not have, from the upstream. */
   const look = async (name: string, until: number): Promise<PackageIndex | undefined> => {
-    if (performance.now() >= until) return undefined
+    const left = until - performance.now()
+    if (left <= 0) return undefined
     const late = new Promise<undefined>(resolve => {
-      setTimeout(resolve, until - performance.now(), undefined).unref()
+      setTimeout(resolve, left, undefined).unref()
     })
     // the one that is late goes on, and is known the next time
     return Promise.race([packages.get(name), late])

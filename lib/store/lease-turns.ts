@@ -45,8 +45,9 @@ export const openLeaseTurns = (holder: LeaseHolder): Leases => {
     for (let step = shortest; ; step = Math.min(step * 1.5, longest)) {
       const left = () => deadline - performance.now()
       while (ours.has(key)) {
-        if (left() <= 0) return false
-        await neighbour(key, left())
+        const patience = left()
+        if (patience <= 0) return false
+        await neighbour(key, patience)
       }
       ours.set(key, new Set())
       const taken = await holder.take(key).catch((error: unknown) => {
@@ -55,9 +56,10 @@ export const openLeaseTurns = (holder: LeaseHolder): Leases => {
       })
       if (taken) return true
       wake(key)
-      if (left() <= 0) return false
+      const patience = left()
+      if (patience <= 0) return false
       // not all at the same moment
-      await pause(Math.min(left(), step * (0.5 + Math.random())))
+      await pause(Math.min(patience, step * (0.5 + Math.random())))
     }
   }
 
