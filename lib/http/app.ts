@@ -13,6 +13,7 @@ import { sendAdvisories, sendAuditReport } from './send-audit.ts'
 import { sendCheckpoint, sendTile, type LogSource } from './send-log.ts'
 import { sendDistTags, sendManifest, sendPackument } from './send-packument.ts'
 import { senderOf, sendPassed } from './send-passed.ts'
+import { sendRefused } from './send-refusal.ts'
 import { sendSummary } from './send-summary.ts'
 import { sendTarball, type Sending } from './send-tarball.ts'
 import { sendAnswer, sendJson } from './send.ts'
@@ -110,6 +111,8 @@ export const openApp = (options: AppOptions): Koa => {
         return sendDocument(ctx, 'registry keys', await gate.keys())
       case 'why':
         return sendWhy(ctx, gate, route.id)
+      case 'refused':
+        return sendRefused(ctx, gate, route.id)
       case 'vsa':
         return sendSummary(ctx, gate, route.id)
       case 'ping':

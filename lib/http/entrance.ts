@@ -22,8 +22,8 @@ export type EntranceOptions = {
 
 export type Entrance = ReturnType<typeof openEntrance>
 
-/** Of these a load balancer asks, and they tell nothing of packages. */
-const OPEN = new Set(['live', 'ready'])
+/** Of the first a load balancer asks; none tells anything of packages that was not asked with it. */
+const OPEN = new Set(['live', 'ready', 'refused'])
 
 /** For operators and those who watch for them; entries of the log say who asked from where. */
 const ADMIN = new Set(['metrics', 'log-checkpoint', 'log-tile', 'log-entries'])

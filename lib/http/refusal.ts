@@ -1,7 +1,8 @@
 /**
  * What a client is told when it does not get what it asked for, in every vehicle that some client
  * shows: JSON `error` (npm 11) and `message` (npm 12), `npm-notice`, the HTTP/1.1 reason phrase
- * (pnpm, yarn 4). Status 403 for refusals, because clients retry anything else for a minute.
+ * (pnpm, yarn 4); the address of a redirect (bun) in send-refusal.ts. Status 403 for refusals, because
+ * clients retry anything else for a minute.
  */
 import type { AttestryError } from '../errors.ts'
 import { reasonsText, tellingReasons } from '../gate/reasons.ts'

@@ -22,6 +22,8 @@ export type Route =
   | { readonly kind: 'manifest'; readonly name: string; readonly versionOrTag: string }
   | { readonly kind: 'tarball'; readonly id: PackageId }
   | { readonly kind: 'why'; readonly id: PackageId }
+  /** Where a client is led that shows no more of a refusal than its address. */
+  | { readonly kind: 'refused'; readonly id: PackageId }
   | { readonly kind: 'vsa'; readonly id: PackageId }
   | { readonly kind: 'live' }
   | { readonly kind: 'ready' }
@@ -66,6 +68,9 @@ const registryRoute = (path: readonly string[]): Route => {
   }
   if (area !== 'attestry') return { kind: 'unknown' }
   if (tail.startsWith('why/')) return { kind: 'why', id: packageIdOf(tail.slice(4)) }
+  // the last step is there to be read by people
+  if (tail.startsWith('refused/'))
+    return { kind: 'refused', id: packageIdOf(rest.slice(1, -1).join('/')) }
   if (tail.startsWith('vsa/')) return { kind: 'vsa', id: packageIdOf(tail.slice(4)) }
   if (tail === 'health/live') return { kind: 'live' }
   if (tail === 'health/ready') return { kind: 'ready' }

@@ -2,12 +2,11 @@
 import type { Context } from 'koa'
 import { AttestryError } from '../errors.ts'
 import type { Gate } from '../gate/gate.ts'
-import { whyUrl } from '../gate/representation.ts'
 import { matchesEtag } from './conditional.ts'
 import { encodingOf, formOf } from './negotiate.ts'
 import { contentTypes, FRESH, isHinted, packumentHeaders } from './packument-headers.ts'
-import { refusalAnswer } from './refusal.ts'
-import { sendAnswer, sendJson } from './send.ts'
+import { sendRefusal } from './send-refusal.ts'
+import { sendJson } from './send.ts'
 
 /** Whoever has just moved a tag looks at once whether it moved; asking again is cheap. */
 const CHECKED = 'public, no-cache'
@@ -19,7 +18,7 @@ export const sendPackument = async (ctx: Context, gate: Gate, name: string) => {
   const [first] = [...standing.refused.values()].toReversed()
   if (first && representation.shown === 0) {
     // every version is refused: only a 403 shows its reason in yarn 1 and deno
-    return sendAnswer(ctx, refusalAnswer(first, whyUrl(gate, name, first.package.version)))
+    return sendRefusal(ctx, gate, first)
   }
   for (const [header, value] of packumentHeaders(served))
     if (header === 'vary') ctx.vary(value)
@@ -59,9 +58,6 @@ export const sendManifest = async (
   versionOrTag: string,
 ) => {
   const found = await gate.manifest(name, versionOrTag)
-  if ('refused' in found) {
-    const { version } = found.refused.package
-    return sendAnswer(ctx, refusalAnswer(found.refused, whyUrl(gate, name, version)))
-  }
+  if ('refused' in found) return sendRefusal(ctx, gate, found.refused)
   sendJson(ctx, 200, found.manifest, FRESH)
 }

@@ -4,13 +4,11 @@ import type { Context } from 'koa'
 import { AttestryError } from '../errors.ts'
 import type { Admission } from '../gate/admissions.ts'
 import type { Gate } from '../gate/gate.ts'
-import { whyUrl } from '../gate/representation.ts'
 import type { Integrity, PackageId } from '../types.ts'
 import { clientOf } from './client.ts'
 import { matchesEtag, rangeOf } from './conditional.ts'
 import type { Pump } from './pump.ts'
-import { refusalAnswer } from './refusal.ts'
-import { sendAnswer } from './send.ts'
+import { sendRefusal } from './send-refusal.ts'
 
 /** Of the whole; what is said of a part beside it is its range. */
 export const tarballHeaders = (
@@ -65,7 +63,7 @@ export const sendTarball = async (
   // an eviction between the verdict and the reading is answered by bringing the bytes again, once
   for (let attempt = 0; attempt < 2; attempt++) {
     const { verdict, blob } = await gate.tarball(id, client)
-    if (!blob) return sendAnswer(ctx, refusalAnswer(verdict, whyUrl(gate, id.name, id.version)))
+    if (!blob) return sendRefusal(ctx, gate, verdict)
     if (matchesEtag(ctx.get('if-none-match'), `"${blob.integrity}"`)) {
       ctx.set('etag', `"${blob.integrity}"`)
       ctx.status = 304

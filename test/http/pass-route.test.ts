@@ -207,7 +207,7 @@ t.test('docs/endpoints.md says what is done with each address', async t => {
   const filled = (path: string) =>
     path
       .replace(':pkg', '@acme%2fa')
-      .replace(':id', /attestations|vsa/.test(path) ? '@acme%2fa@1.0.0' : 'a1')
+      .replace(':id', /attestations|vsa|refused/.test(path) ? '@acme%2fa@1.0.0' : 'a1')
       .replace(':version', '1.0.0')
       .replace(':file', 'a-1.0.0.tgz')
       .replaceAll(/:([a-z]+)/g, '$1')

@@ -304,6 +304,45 @@ t.test('a refusal, in every vehicle', async t => {
   t.equal((await raw('/nothing')).status, 404)
 })
 
+t.test('bun, which shows of a refusal where it was led, is led to the reason', async t => {
+  const agent = { 'user-agent': 'Bun/1.4.5' }
+  for (const path of [
+    '/lib/-/lib-1.1.0.tgz',
+    '/gone',
+    '/gone/-/gone-1.0.0.tgz',
+    '/lib/1.1.0',
+  ]) {
+    const id = path.startsWith('/gone') ? 'gone@1.0.0' : 'lib@1.1.0'
+    const { status, headers, body } = await raw(path, agent)
+    t.equal(status, 302, path)
+    t.equal(headers.location, `${main.url}-/attestry/refused/${id}/DENIED:_it_is_bad`)
+    t.match(headers['cache-control'], 'no-store', 'for nobody else, and not for long')
+    t.match(JSON.parse(body.toString()), { code: 'EREFUSED', reasons: [{ code: 'DENIED' }] })
+    const { pathname } = new URL(String(headers.location))
+    for (const accept of ['*/*', 'text/html', 'application/vnd.npm.install-v1+json, */*']) {
+      const there = await raw(pathname, { accept })
+      t.equal(there.status, 403, 'whoever asks: another answer would pass for the package')
+      t.match(JSON.parse(there.body.toString()), { code: 'EREFUSED', docs: /why/ })
+    }
+    t.equal((await raw(path, { 'user-agent': 'Ban/1' })).status, 403, 'and nobody else')
+  }
+  t.equal((await raw('/-/attestry/refused/lib@1.0.0/x')).status, 403, 'also what is served')
+  t.equal((await raw('/-/attestry/refused/@s%2fn@2.0.0/x')).status, 403)
+  for (const path of ['lib@1.1.0', '../x', 'lib/x']) {
+    const { status } = await raw(`/-/attestry/refused/${path}`)
+    t.ok(status === 400 || status === 404, `${path}: ${status}`)
+  }
+  const below = await open(t, { settings: 'publicUrl: https://tools.example/a/npm/' })
+  const { headers } = await raw('/@s%2fn/-/n-2.0.0.tgz', agent, {
+    base: `http://127.0.0.1:${below.port}`,
+  })
+  t.equal(
+    headers.location,
+    'https://tools.example/a/npm/-/attestry/refused/@s/n@2.0.0/DENIED:_it_is_bad',
+  )
+  t.equal((await raw('/lib/-/lib-1.0.0.tgz', agent)).status, 200)
+})
+
 t.test('what cannot be decided is no refusal', async t => {
   registry.faults.attestationsStatus = 500
   t.teardown(() => registry.heal())

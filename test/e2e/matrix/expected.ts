@@ -62,6 +62,8 @@ const noPeers = (shows: RegExp): Cell => ({
 })
 
 const why = (id: string) => new RegExp(`http://\\S+/-/attestry/why/${id}`)
+/** Bun shows where it was led. */
+const led = (to: string) => new RegExp(`error: GET \\S+/-/attestry/refused/${to}\\S* - 403`)
 const widget = (...shows: readonly RegExp[]) => refuses('widget@1.1.0', ...shows)
 const outlaw = (...shows: readonly RegExp[]) => refuses('outlaw@1.0.0', ...shows)
 const forged = (...shows: readonly RegExp[]) => refuses('forged@1.0.0', ...shows)
@@ -131,7 +133,7 @@ const table: Readonly<Record<Scenario, Columns<Cell | Without>>> = {
     pnpm12: outlaw(/ERR_PNPM_FETCH_403/, /╰─▶ GET .*\/outlaw: Forbidden - 403/),
     yarn1: outlaw(/error Error: .*\/outlaw: outlaw@1\.0\.0 is refused by policy\. DENIED: /),
     yarn4: outlaw(/YN0035: .*outlaw/, /403 \(Refused by policy outlaw@1\.0\.0 DENIED nobody/),
-    bun: outlaw(/error: GET .*\/outlaw - 403/),
+    bun: outlaw(led('outlaw@1\\.0\\.0/DENIED:_nobody_maintains_it')),
     deno: outlaw(
       /Bad response: 403/,
       /"error":"outlaw@1\.0\.0 is refused by policy\. DENIED: /,
@@ -150,7 +152,7 @@ const table: Readonly<Record<Scenario, Columns<Cell | Without>>> = {
     ),
     yarn1: forged(/forged-1\.0\.0\.tgz: Request failed "403 Forbidden"/),
     yarn4: forged(/YN0035: .*forged@npm/, /403 \(Refused by policy forged@1\.0\.0 WRONG_SUB/),
-    bun: forged(/error: GET .*forged-1\.0\.0\.tgz - 403/),
+    bun: forged(led('forged@1\\.0\\.0/WRONG_SUBJECT:_publish_attestation:')),
     deno: forged(
       /Bad response: 403/,
       /"error":"forged@1\.0\.0 is refused by policy\. WRONG_SUB/,
@@ -171,7 +173,7 @@ const table: Readonly<Record<Scenario, Columns<Cell | Without>>> = {
     },
     yarn1: banned(/banned-1\.1\.0\.tgz: Request failed "403 Forbidden"/),
     yarn4: banned(/YN0035: .*banned@npm/, /403 \(Refused by policy banned@1\.1\.0 DENIED it/),
-    bun: banned(/error: GET .*banned-1\.1\.0\.tgz - 403/),
+    bun: banned(led('banned@1\\.1\\.0/DENIED:_it_steals_tokens')),
     deno: banned(
       /Bad response: 403/,
       /"error":"banned@1\.1\.0 is refused by policy\. DENIED: /,
