@@ -1,6 +1,7 @@
 /**
  * The lines that would admit a refused version, to be put first under `rules:` of every policy that
- * refuses it: a rule that pins the signer who was found, else a waiver for this version alone.
+ * refuses it: a rule that pins the signer who was found; for what is only too new, one that asks this
+ * version for everything but its age; else a waiver for this version alone.
  * Nothing is ever offered for bytes that do not match, for evidence that was forged, for what is
  * denied on purpose, or for what nobody has checked yet. What is offered was tried first.
  */
@@ -11,7 +12,7 @@ import { judgeLayers } from './evaluate.ts'
 import type { LayerJudgement } from './layer.ts'
 import { parsePolicy } from './parse.ts'
 import { pinnedFields } from './pin.ts'
-import type { Policy, Presence, Requirement } from './policy.ts'
+import type { Continuity, Policy, Presence, Requirement } from './policy.ts'
 import { isDefinite } from './reason.ts'
 import { shortened } from './shorten.ts'
 import { suggestVouch, type VouchSuggestion } from './suggest-vouch.ts'
@@ -34,6 +35,11 @@ const quoted = (text: string) => JSON.stringify(text)
 const strongest = (all: readonly Presence[]): Presence =>
   all.includes('required') ? 'required' : all.includes('if-present') ? 'if-present' : 'ignore'
 
+const continuityText = ({ level, settledAfter }: Continuity): string =>
+  level === 'off'
+    ? level
+    : `{ level: ${level}, settledAfter: ${settledAfter === 'never' ? settledAfter : showDuration(settledAfter)} }`
+
 /** Every fact there is, by name. */
 const factsOf = (evidence: Evidence) => {
   const { bytes, registrySignature, publishAttestation, provenance, manifest } = evidence
@@ -47,16 +53,20 @@ const askedBy = ({ nearest, policy: { defaults } }: LayerJudgement): Requirement
   (defaults.outcome.kind === 'require' ? defaults.outcome.anyOf[0] : undefined) ??
   builtInRequirement
 
+type Wanted = {
+  readonly name: string
+  readonly packages: string
+  readonly versions?: string
+  /** Lines below `require:`. */
+  readonly provenance: readonly string[]
+  readonly minimumAge: number
+  readonly continuity?: Continuity
+}
+
 /** Keeps what the governing rules ask for besides: the new rule must not weaken them. */
-const identityRule = (
-  name: string,
-  identity: Identity,
-  refusing: readonly LayerJudgement[],
-  { package: id }: JudgeInput,
-): string => {
+const ruleLines = (wanted: Wanted, refusing: readonly LayerJudgement[]): string => {
+  const { name, packages, versions, provenance, minimumAge, continuity } = wanted
   const asked = refusing.map(askedBy)
-  const ages = refusing.map(l => l.terms.minimumAge)
-  const age = ages.reduce((most, value) => Math.max(most, value), 0)
   const manifests = asked.map(r => r.manifest)
   const texts = new Set(refusing.flatMap(l => l.terms.where?.text ?? []))
   const conditions = [...texts].map(text => (texts.size === 1 ? text : `(${text})`))
@@ -65,21 +75,76 @@ const identityRule = (
   )
   return [
     `  - name: ${quoted(name)}`,
-    `    packages: [${quoted(id.name)}]`,
-    `    versions: ${quoted(`>=${id.version}`)}`,
+    `    packages: [${quoted(packages)}]`,
+    ...(versions === undefined ? [] : [`    versions: ${quoted(versions)}`]),
     ...(enforced ? ['    mode: enforce'] : []),
     '    require:',
     `      registrySignature: ${strongest(asked.map(r => r.registrySignature))}`,
     `      publishAttestation: ${strongest(asked.map(r => r.publishAttestation))}`,
     `      manifest: ${manifests.includes('if-present') ? 'if-present' : 'ignore'}`,
-    '      provenance:',
-    ...Object.entries(shortened(pinnedFields(identity, id.version))).map(
-      ([key, value]) => `        ${key}: ${JSON.stringify(value)}`,
-    ),
-    `    minimumAge: ${age === 0 ? 'off' : showDuration(age)}`,
+    ...provenance,
+    ...(continuity ? [`    continuity: ${continuityText(continuity)}`] : []),
+    `    minimumAge: ${minimumAge === 0 ? 'off' : showDuration(minimumAge)}`,
     ...(conditions.length > 0 ? [`    where: ${quoted(conditions.join(' && '))}`] : []),
     '',
   ].join('\n')
+}
+
+const pinned = (identity: Identity, version: string): readonly string[] => [
+  '      provenance:',
+  ...Object.entries(shortened(pinnedFields(identity, version))).map(
+    ([key, value]) => `        ${key}: ${JSON.stringify(value)}`,
+  ),
+]
+
+const identityRule = (
+  name: string,
+  identity: Identity,
+  refusing: readonly LayerJudgement[],
+  { package: id }: JudgeInput,
+): string =>
+  ruleLines(
+    {
+      name,
+      packages: id.name,
+      versions: `>=${id.version}`,
+      provenance: pinned(identity, id.version),
+      minimumAge: Math.max(0, ...refusing.map(l => l.terms.minimumAge)),
+    },
+    refusing,
+  )
+
+/**
+ * For what is only too new, as a fix that cannot wait is: everything but the age is asked for as
+ * before, the manifest in the tarball too, that a waiver would let be. Undefined where the age is
+ * not all there is, or the layers do not ask for the same.
+ */
+const agelessRule = (
+  name: string,
+  refusing: readonly LayerJudgement[],
+  { package: { name: pkg, version }, evidence: { provenance } }: JudgeInput,
+): string | undefined => {
+  const codes = new Set(refusing.flatMap(l => l.verdict.reasons.map(r => r.code)))
+  const levels = new Set(refusing.map(l => continuityText(l.terms.continuity)))
+  const [first] = refusing
+  if (codes.size > 1 || !codes.has('TOO_NEW') || levels.size > 1 || !first) return undefined
+  const demands = refusing.map(layer => askedBy(layer).provenance.want)
+  const presences = demands.flatMap(want => (want === 'identity' ? [] : [want]))
+  const byName = presences.length < demands.length
+  if (byName && provenance.state !== 'verified') return undefined
+  return ruleLines(
+    {
+      name,
+      packages: `${pkg}@${version}`,
+      provenance:
+        byName && provenance.state === 'verified'
+          ? pinned(provenance.identity, version)
+          : [`      provenance: ${strongest(presences)}`],
+      minimumAge: 0,
+      continuity: first.terms.continuity,
+    },
+    refusing,
+  )
 }
 
 const waiverRule = (name: string, why: string, until: string, { package: id }: JudgeInput) =>
@@ -194,6 +259,16 @@ export const suggest = (
           'These lines pin the publisher that was found, from this version on; add them only if that is the right one.',
       }
   }
+  const earlyName = freeName(`${name}@${version} need not wait`, touched)
+  const early = asksMore ? undefined : agelessRule(earlyName, refusing, input)
+  if (early !== undefined && usable(early))
+    return {
+      ...other,
+      lines: early,
+      addTo,
+      advice:
+        'These lines let this one version in before its time; everything else is asked of it as before.',
+    }
   const day = new Date(now.getTime() + WAIVER_DAYS * 86_400_000)
   if (Number.isNaN(day.getTime())) return nothing('The time is not known.')
   const until = day.toISOString().slice(0, 10)

@@ -30,11 +30,15 @@ type Case = {
   /** Without `version: 1`. */
   readonly policy: string
   readonly over: Overrides
-  /** `rule` pins the publisher from this version on; `waiver` admits the one version. */
-  readonly offered: 'rule' | 'waiver' | 'nothing'
+  /**
+   * `rule` pins the publisher from this version on; `waiver` admits the one version; `early` asks it
+   * for everything but its age.
+   */
+  readonly offered: 'rule' | 'waiver' | 'early' | 'nothing'
 }
 
 const far = `{ issuer: '${github}', repository: 'https://github.com/far/away' }`
+const acme = `{ issuer: '${github}', repository: 'https://github.com/acme/lib' }`
 const inPlace = `{ issuer: '${google}', subject: '${security}' }`
 const lost: Overrides = { provenance: absent, history: releases('1.2.2+@400') }
 const changed: Overrides = {
@@ -143,6 +147,37 @@ defaults: { require: { provenance: ${far} } }`,
     {
       policy: 'defaults: { minimumAge: 3d }',
       over: { claims: { publishedAt: daysAgo(1) } },
+      offered: 'early',
+    },
+    {
+      policy: 'defaults: { minimumAge: 3d, require: { registrySignature: required } }',
+      over: { claims: { publishedAt: daysAgo(1) }, provenance: absent },
+      offered: 'early',
+    },
+    {
+      // the rule that governs names the publisher, and so do the lines
+      policy: `rules: [{ packages: ['*'], versions: '>=1.2.3', require: { provenance: ${acme} } }]
+defaults: { minimumAge: 3d }`,
+      over: { claims: { publishedAt: daysAgo(1) } },
+      offered: 'early',
+    },
+    {
+      policy:
+        "rules: [{ packages: ['*'], continuity: off, where: 'true' }]\ndefaults: { minimumAge: 3d, where: 'pkg.name == \"x\"', continuity: package }",
+      over: { claims: { publishedAt: daysAgo(1) }, provenance: absent },
+      offered: 'early',
+    },
+    {
+      // a vouch cannot be said here
+      policy: `rules: [{ packages: ['*'], require: { vouch: ${inPlace} } }]
+defaults: { minimumAge: 3d }`,
+      over: { claims: { publishedAt: daysAgo(1) }, vouches: [vouch()] },
+      offered: 'waiver',
+    },
+    {
+      // two reasons: the age is not all there is
+      policy: 'defaults: { minimumAge: 3d, require: { provenance: required } }',
+      over: { claims: { publishedAt: daysAgo(1) }, provenance: absent },
       offered: 'waiver',
     },
   ],
@@ -254,16 +289,14 @@ for (const [code, list] of Object.entries(cases)) {
         t.equal(lines, '', title)
         continue
       }
-      t.match(lines, offered === 'rule' ? /^ {4}require:$/m : /^ {4}allow:$/m, title)
+      t.match(lines, offered === 'waiver' ? /^ {4}allow:$/m : /^ {4}require:$/m, title)
+      if (offered === 'early') t.match(lines, /packages: \["lib@1\.2\.3"\][^]* minimumAge: off/)
       const after = amended(text, lines)
       const decide = (more: Overrides) => judge([after], input({ ...over, ...more }), now)
       const admitted = decide({})
       t.equal(admitted.decision, 'allow', title)
       t.same(admitted.reasons, [], title)
-      for (const [what, more] of [
-        ...neighbours,
-        ...(offered === 'waiver' ? afterAWaiver : []),
-      ]) {
+      for (const [what, more] of [...neighbours, ...(offered === 'rule' ? [] : afterAWaiver)]) {
         const was = judge([parsed(text)], input({ ...over, ...more }), now)
         const is = decide(more)
         t.same([is.decision, is.reasons], [was.decision, was.reasons], `${title}: ${what}`)
@@ -276,6 +309,43 @@ for (const [code, list] of Object.entries(cases)) {
     }
   })
 }
+
+t.test('what need not wait is asked for everything else', async t => {
+  const recent: Overrides = { claims: { publishedAt: daysAgo(1) } }
+  const lines = (text: string, over: Overrides = recent) => {
+    const told = explain([parsed(text)], input(over), now)
+    t.match(told.advice, /before its time/)
+    return told.lines
+  }
+  const refused = (text: string, added: string, over: Overrides) =>
+    judge(
+      [parsed(text.replace('rules:', `rules:\n${added}`))],
+      input({ ...recent, ...over }),
+      now,
+    )
+  const text = `rules:
+  - { packages: [lib], require: { provenance: ${acme}, registrySignature: required } }
+defaults: { minimumAge: 3d }`
+  const added = lines(text)
+  t.equal(refused(text, added, {}).decision, 'allow')
+  for (const [code, over] of [
+    ['IDENTITY_MISMATCH', { provenance: verified(identity({ repositoryId: '3' })) }],
+    ['IDENTITY_MISMATCH', { provenance: verified(identity({ ref: 'refs/heads/x' })) }],
+    ['NO_PROVENANCE', { provenance: absent }],
+    ['UNSIGNED', { registrySignature: absent }],
+    // what a waiver would let in
+    ['MANIFEST_MISMATCH', { manifest: invalid('MANIFEST_MISMATCH') }],
+  ] as const)
+    t.match(refused(text, added, over).reasons, [{ code }], code)
+
+  const open = 'rules:\ndefaults: { minimumAge: 3d }'
+  const plain = { ...recent, provenance: absent }
+  const more = lines(open.replace('rules:\n', ''), plain)
+  t.equal(refused(open, more, plain).decision, 'allow')
+  t.match(refused(open, more, { ...plain, history: releases('1.2.2+@400') }).reasons, [
+    { code: 'DOWNGRADED' },
+  ])
+})
 
 t.test('a waiver ends by itself', async t => {
   const text = 'defaults: { require: { provenance: required } }'
