@@ -117,6 +117,8 @@ const accessRoute = (path: readonly string[], asked: Asked): PassRoute | undefin
       ? undefined
       : ofPackage('change', name, asked, at)
   if (what === 'trust') return ofPackage('trust', name, asked, at)
+  // `pnpm owner`; npm's own changes the document
+  if (what === 'owners') return ofPackage('access', name, asked, at)
   const known = ['visibility', 'collaborators', 'access'].includes(what) && id === undefined
   return known ? ofPackage('access', name, asked, at) : undefined
 }

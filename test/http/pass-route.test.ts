@@ -86,6 +86,8 @@ const cases: readonly Case[] = [
   ['GET', '/-/package/n/visibility', 'access', 'read', pkg('n')],
   ['GET', '/-/package/@s%2fn/collaborators?format=cli', 'access', 'read', pkg('@s/n')],
   ['POST', '/-/package/@s%2fn/access', 'access', 'write', pkg('@s/n'), undefined, '@s/n'],
+  ['PUT', '/-/package/@s%2fn/owners', 'access', 'write', pkg('@s/n'), undefined, '@s/n'],
+  ['DELETE', '/-/package/n/owners/ana', 'access', 'write', pkg('n'), undefined, 'n'],
   ['GET', '/-/package/n/trust', 'trust', 'read', pkg('n')],
   ['POST', '/-/package/n/trust', 'trust', 'write', pkg('n'), undefined, 'n'],
   ['DELETE', '/-/package/n/trust/12', 'trust', 'write', pkg('n'), undefined, 'n'],
