@@ -65,7 +65,10 @@ export const errorTable = {
     status: 413,
     todo: 'The request is larger than limits allow; raise the limit named in the message.',
   },
-  ECONFIG: { status: 500, todo: 'Correct the configuration file at the place named.' },
+  ECONFIG: {
+    status: 500,
+    todo: 'Correct the setting at the place named: a file, a variable or an option.',
+  },
   EPOLICY: { status: 500, todo: 'Correct the policy file at the place named.' },
   ESUPERSEDED: {
     status: 409,
@@ -125,7 +128,10 @@ export const errorTable = {
     status: 400,
     todo: 'Correct the lockfile at the place named, or have its client write it anew.',
   },
-  EUSAGE: { status: 400, todo: 'Run attestry --help for the commands and options.' },
+  EUSAGE: {
+    status: 400,
+    todo: 'Run attestry --help for the commands, attestry COMMAND --help for its options.',
+  },
   EINTERNAL: { status: 500, todo: 'This is a defect; the log has the details.' },
 } as const
 

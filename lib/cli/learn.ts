@@ -192,7 +192,7 @@ const coloured = (diff: string, paint: Paint): string =>
 export const learn: Run = async (args, io) => {
   const options = readOptions(args)
   if ('help' in options) {
-    io.stdout.write(`${options.help}\n`)
+    io.stdout.write(options.help)
     return 0
   }
   const outcome = await run(options, io)
@@ -200,6 +200,8 @@ export const learn: Run = async (args, io) => {
   else {
     if (outcome.isThere) io.stdout.write(coloured(outcome.diff, paintFor(io.stdout, io.env)))
     else if (!outcome.written) io.stdout.write(outcome.lesson.text)
+    // on a terminal the two follow each other
+    if (!outcome.written && io.stdout.isTTY === true) io.stderr.write('\n')
     const columns = Math.max(40, Math.min(io.stderr.columns ?? 100, 100))
     io.stderr.write(summaryText(outcome, { columns, paint: paintFor(io.stderr, io.env) }))
   }

@@ -3,6 +3,7 @@ import { jack } from 'jackspeak'
 import { didYouMean } from '../config/nearest.ts'
 import { AttestryError, isAttestryError } from '../errors.ts'
 import { commands as allCommands, type Command } from './commands.ts'
+import { parseArguments } from './arguments.ts'
 import type { Io } from './io.ts'
 import { listed } from './parts.ts'
 import { version } from '../version.ts'
@@ -15,7 +16,7 @@ const options = () =>
   })
     .description('A caching npm registry proxy that serves only what policy admits.')
     .flag({
-      help: { short: 'h', description: 'Print this; after a command, print its own options.' },
+      help: { short: 'h', description: 'Print this; after a command, its own options.' },
       version: { short: 'V', description: 'Print the version.' },
     })
 
@@ -49,8 +50,10 @@ export const main = async (
 ): Promise<number> => {
   try {
     const global = options()
-    const { values, positionals } = global.parse([...argv])
-    if (values.help) {
+    const { values, positionals } = parseArguments(global, argv)
+    // `attestry help store gc` is `attestry store gc --help`
+    const asked = positionals[0] === 'help' ? [...positionals.slice(1), '--help'] : positionals
+    if (values.help || asked[0] === '--help') {
       io.stdout.write(`${global.usage()}\n${listOf(commands, io.stdout.columns ?? 80)}`)
       return 0
     }
@@ -58,7 +61,7 @@ export const main = async (
       io.stdout.write(`${version}\n`)
       return 0
     }
-    const [name = 'serve', ...args] = positionals
+    const [name = 'serve', ...args] = asked
     const command = Object.hasOwn(commands, name) ? commands[name] : undefined
     if (command === undefined) {
       const known = Object.keys(commands)

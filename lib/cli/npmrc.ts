@@ -1,6 +1,7 @@
 /** `attestry npmrc`: the lines by which package managers ask this server. */
 import { didYouMean } from '../config/nearest.ts'
 import { AttestryError } from '../errors.ts'
+import { helpText, parseArguments } from './arguments.ts'
 import type { Io, Run } from './io.ts'
 import { clientLines, fileText, npmrcClients, type NpmrcClient } from './npmrc/lines.ts'
 import { sessionJack, sessionSettings, type SessionValues } from './session.ts'
@@ -44,9 +45,9 @@ const configuredUrl = async (values: SessionValues, io: Io): Promise<string> => 
 
 export const npmrc: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(`${command.usage()}\n`)
+    io.stdout.write(helpText(command))
     return 0
   }
   if (positionals.length > 0)

@@ -1,6 +1,7 @@
 /** `attestry serve`: the proxy, until it is told to stop. Loads no more than the process will need. */
 import cluster from 'node:cluster'
 import { readSettingsFile } from '../config/settings-file.ts'
+import { helpText, parseOptions } from './arguments.ts'
 import type { Run } from './io.ts'
 import { asksForCluster } from './serve/foresight.ts'
 import { sessionJack, sessionSettings } from './session.ts'
@@ -22,9 +23,9 @@ const fork = async () => (await import('./serve/crew.ts')).forkWorker()
 
 export const serve: Run = async (args, io) => {
   const command = options()
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const { listen, 'public-url': publicUrl, 'log-level': logLevel } = values

@@ -24,7 +24,7 @@ export const sessionJack = (usage: string, description: string) =>
       upstream: { hint: 'url', description: 'The registry that packages come from.' },
     })
     .optList({
-      policy: { short: 'p', hint: 'file', description: 'Policy file; may be given again.' },
+      policy: { short: 'p', hint: 'file', description: 'Policy file.' },
     })
     .flag({ help: { short: 'h', description: 'Print this.' } })
 

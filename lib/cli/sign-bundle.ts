@@ -14,6 +14,7 @@ import { verifyBlob } from '../evidence/blob.ts'
 import { openBundleVerifier, parseBundle } from '../evidence/bundle.ts'
 import { refuse } from '../evidence/finding.ts'
 import { loadTrust } from '../trust/load-trust.ts'
+import { helpText, parseArguments } from './arguments.ts'
 import type { Io, Run } from './io.ts'
 import { jsonText } from './store-session.ts'
 
@@ -116,9 +117,9 @@ const check = async (
 
 export const signBundle: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(`${command.usage()}\n`)
+    io.stdout.write(helpText(command))
     return 0
   }
   const [file, ...more] = positionals

@@ -1,6 +1,7 @@
 /** `attestry sign`: registry signatures for versions that were there before. */
 import { AttestryError, isAttestryError, messageOf } from '../errors.ts'
 import type { PackageId } from '../types.ts'
+import { helpText, parseArguments } from './arguments.ts'
 import type { Run } from './io.ts'
 import { packageSpec } from './package-spec.ts'
 import { openSession, sessionJack, type Session } from './session.ts'
@@ -47,9 +48,9 @@ const line = ({ package: id, state, keyid, message }: Outcome): string => {
 
 export const sign: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   if (positionals.length === 0)

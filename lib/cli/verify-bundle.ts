@@ -12,6 +12,7 @@ import { openBundleVerifier, parseBundle, type VerifiedBundle } from '../evidenc
 import { factOf, refuse } from '../evidence/finding.ts'
 import { decodeIdentity } from '../evidence/identity.ts'
 import { loadTrust } from '../trust/load-trust.ts'
+import { helpText, parseArguments } from './arguments.ts'
 import type { Io, Run } from './io.ts'
 import { lookOf, markSpan } from './why/look.ts'
 import { paragraph } from './why/tree.ts'
@@ -172,9 +173,9 @@ const verifyWith = async (values: Values, said: string, io: Io): Promise<number>
 
 export const verifyBundle: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(`${command.usage()}\n`)
+    io.stdout.write(helpText(command))
     return 0
   }
   const [said, ...more] = positionals

@@ -8,6 +8,7 @@ import { openStore } from '../open-store.ts'
 import { loadPolicies, publishedPolicies } from '../open-policies.ts'
 import { examinerFor, openTrustRoom } from '../rooms.ts'
 import type { Decision, PackageId } from '../types.ts'
+import { helpText, parseArguments } from './arguments.ts'
 import type { Io, Run } from './io.ts'
 import { packageSpec } from './package-spec.ts'
 import { sessionJack, sessionSettings } from './session.ts'
@@ -124,9 +125,9 @@ const verifyTarball = async (
 
 export const verify: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(`${command.usage()}\n`)
+    io.stdout.write(helpText(command))
     return 0
   }
   const [file, ...more] = positionals

@@ -2,6 +2,7 @@
 import { AttestryError } from '../errors.ts'
 import type { Decision, PackageId } from '../types.ts'
 import { plain } from './audit/paint.ts'
+import { helpText, parseArguments } from './arguments.ts'
 import type { Io, Run } from './io.ts'
 import { packageSpec } from './package-spec.ts'
 import { openSession, sessionJack, type SessionValues } from './session.ts'
@@ -39,9 +40,9 @@ const OWN = ['config', 'storage', 'upstream', 'policy'] as const
 
 export const why: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(`${command.usage()}\n`)
+    io.stdout.write(helpText(command))
     return 0
   }
   const [spec, ...more] = positionals

@@ -34,9 +34,13 @@ const MAX_ALIASES = 100
 
 export const complaintText = (c: Complaint) => `${c.file}:${c.line}:${c.column}: ${c.message}`
 
-/** All complaints in one error; the message holds one line for each. */
-export const complaintsError = (code: ErrorCode, complaints: readonly Complaint[]) =>
-  new AttestryError(code, complaints.map(complaintText).join('\n'), { details: { complaints } })
+/** All complaints about one file in one error, from its top down; the message holds one line for each. */
+export const complaintsError = (code: ErrorCode, found: readonly Complaint[]) => {
+  const complaints = found.toSorted((a, b) => a.line - b.line || a.column - b.column)
+  return new AttestryError(code, complaints.map(complaintText).join('\n'), {
+    details: { complaints },
+  })
+}
 
 const describe = (value: unknown): string => {
   if (value === null) return 'nothing'

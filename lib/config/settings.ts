@@ -143,7 +143,9 @@ export const loadSettings = async (options: {
         ...c,
         place: {},
       })),
-      ...findings.map(finding => ({ ...finding, ...say(finding) })),
+      ...findings
+        .map(finding => ({ ...finding, ...say(finding) }))
+        .sort((a, b) => (a.place.line ?? 0) - (b.place.line ?? 0)),
     ]
     return new AttestryError('ECONFIG', said.map(s => s.text).join('\n'), {
       details: {

@@ -43,6 +43,19 @@ const createSecure = (tls: Certificate, bounds: ServerOptionsOfNode) => {
   }
 }
 
+const LISTENING: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there; stop it, or choose another address or port',
+  EADDRNOTAVAIL: 'this machine does not have that address',
+  EACCES: 'this user may not listen on that port; choose one from 1024 on',
+}
+
+const cannotListen = (host: string, port: number, error: unknown): string => {
+  const { code = '' } = error as NodeJS.ErrnoException
+  const why = LISTENING[code]
+  const found = why === undefined ? messageOf(error) : `${why} (${code})`
+  return `listen: cannot listen on ${host}:${port}: ${found}`
+}
+
 export const listen = async (options: ServerOptions): Promise<RunningServer> => {
   const { app, host, port, requestTimeout, uploadTimeout = 0, tls } = options
   const bounds = {
@@ -59,8 +72,7 @@ export const listen = async (options: ServerOptions): Promise<RunningServer> => 
   try {
     await once(server, 'listening')
   } catch (error) {
-    const message = `Cannot listen on ${host}:${port}: ${messageOf(error)}.`
-    throw new AttestryError('ECONFIG', message, { cause: error })
+    throw new AttestryError('ECONFIG', cannotListen(host, port, error), { cause: error })
   }
   const bound = (server.address() as AddressInfo).port
   server.on('request', app(bound))

@@ -46,7 +46,7 @@ const row = (run: TimelineRun, version: string): Html => {
   const here = versions.some(v => v.version === version) ? 'here' : ''
   return html`<tr class="${here}">
     <td>${since}${last}</td>
-    <td>${from}${from === to ? undefined : html` to ${to}`}</td>
+    <td class="key">${from}${from === to ? undefined : html` to ${to}`}</td>
     <td>${publisher(run)}${refusals(run)}</td>
   </tr>`
 }
@@ -73,7 +73,7 @@ export const timelineSection = ({ runs, unknown }: Timeline, version: string): H
     <table>
       <tr>
         <th scope="col">Versions</th>
-        <th scope="col">Published</th>
+        <th scope="col" class="key">Published</th>
         <th scope="col">By whom</th>
       </tr>
       ${rows}

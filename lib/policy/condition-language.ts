@@ -103,7 +103,11 @@ const complaintOf = (error: unknown): ConditionComplaint => {
     readonly range?: { readonly start: number }
     readonly message?: string
   }
-  return { message: summary ?? message ?? String(error), offset: range?.start ?? 0 }
+  const said = summary ?? message ?? String(error)
+  return {
+    message: said === 'Unexpected token: EOF' ? 'it ends where more is wanted' : said,
+    offset: range?.start ?? 0,
+  }
 }
 
 const isNode = (value: unknown): value is Cel.ASTNode =>

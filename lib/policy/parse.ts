@@ -53,10 +53,7 @@ export const readPolicy = (
     ...(index === undefined ? place(path) : placeIn(path, index)),
     message,
   }))
-  throw complaintsError(
-    'EPOLICY',
-    complaints.sort((a, b) => a.line - b.line || a.column - b.column),
-  )
+  throw complaintsError('EPOLICY', complaints)
 }
 
 /** What `readPolicy` reads, without where it stood. */

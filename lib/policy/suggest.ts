@@ -203,7 +203,7 @@ const forbidden = (refusing: readonly LayerJudgement[], { evidence }: JudgeInput
   )
   if (denying) {
     const line = denying.terms.line === undefined ? '' : ` in line ${denying.terms.line}`
-    return `Rule ${denying.terms.name}${line} of ${denying.policy.name} denies it on purpose; change that rule if it is wrong.`
+    return `Rule ${JSON.stringify(denying.terms.name)}${line} of ${denying.policy.name} denies it on purpose; change that rule if it is wrong.`
   }
   if (factsOf(evidence).some(fact => fact?.state === 'unavailable'))
     return 'Its evidence has not been checked; look again once it could be, before admitting it.'

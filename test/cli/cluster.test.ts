@@ -328,6 +328,6 @@ t.test('a worker that cannot be started ends it with its code', async t => {
   const { port } = new URL(String(blocker.of('listening')[0]?.['url']))
   const { exited, other } = await start(t, 2, '', ['--listen', `127.0.0.1:${port}`])
   t.same(await exited, [2, null])
-  t.match(other(), /Cannot listen on 127\.0\.0\.1/)
+  t.match(other(), /cannot listen on 127\.0\.0\.1/)
   t.equal(other().split('ECONFIG').length - 1, 1, other())
 })

@@ -91,6 +91,40 @@ t.test('wrong usage is 2 and names what is near', async t => {
     t.match(await run(name), { code: 2, stderr: /^EUSAGE: /m, calls: [] }, name)
 })
 
+t.test('help is a word, too', async t => {
+  const { code, stdout, calls } = await run('help')
+  t.match({ code, calls }, { code: 0, calls: [] })
+  t.match(stdout, /^ {2}audit /m)
+  t.match(await run('help', 'audit'), { calls: [['--help']] })
+  t.match(await run('help', 'audit', 'part'), { calls: [['part', '--help']] })
+  t.match(await run('help', 'nothing'), { code: 2, stderr: /^EUSAGE: /m, calls: [] })
+  for (const args of [['audit'], ['serve'], ['vouch'], ['store', 'gc'], ['why']]) {
+    const asked = await runCli(['help', ...args], { cwd: '/' })
+    t.match(asked, { code: 0, stdout: `attestry ${args.join(' ')}` })
+    t.match(asked.stdout, /[^\n]\n$/, 'one line break at the end')
+    t.equal((await runCli([...args, '--help'], { cwd: '/' })).stdout, asked.stdout)
+  }
+})
+
+t.test('options that are not there, and arguments that nobody takes', async t => {
+  const refused = async (args: readonly string[], said: RegExp) => {
+    const { code, stdout, stderr } = await runCli(args, { cwd: '/' })
+    t.match({ code, stdout, stderr }, { code: 2, stdout: '', stderr: /^EUSAGE: /m })
+    t.match(stderr, said)
+  }
+  await refused(['-v'], /-v \(did you mean -V\?\)/)
+  await refused(['audit', '--polcy=x'], /--polcy \(did you mean --policy\?\)/)
+  await refused(['policy', 'check', '--strct'], /--strct \(did you mean --strict\?\)/)
+  await refused(['audit', '-x'], /-x\n/)
+  await refused(['audit', '--zzzzzzzz'], /--zzzzzzzz\n/)
+  const secret = ['sign-bundle', '--identity-tokn=c2VjcmV0']
+  await refused(secret, /did you mean --identity-token\?/)
+  t.notMatch((await runCli(secret, { cwd: '/' })).stderr, 'c2VjcmV0', 'no value is told')
+  await refused(['serve', 'foo'], /found "foo"/)
+  await refused(['log', 'show', 'lodash'], /found "lodash"/)
+  await refused(['store', 'gc', 'now'], /found "now"/)
+})
+
 t.test('errors end here', async t => {
   const meant = await run('policy')
   t.match(meant, { code: 2, stdout: '', stderr: /^EPOLICY: /m })

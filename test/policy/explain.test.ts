@@ -284,7 +284,7 @@ t.test('nothing is offered where nothing may be', async t => {
     [
       'rules: [{ packages: [lib], deny: { reason: x } }]',
       {},
-      /Rule rule 1 in line 2 of test.* on purpose/,
+      /Rule "rule 1" in line 2 of test.* on purpose/,
     ],
     ['rules: [{ packages: [lib], upstream: acme }]', {}, /reserved for another upstream/],
     [

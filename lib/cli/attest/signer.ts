@@ -51,7 +51,7 @@ export const signerOptions = {
 export const signerLists = {
   tsa: {
     hint: 'url',
-    description: 'An RFC 3161 timestamp authority; may be given again.',
+    description: 'An RFC 3161 timestamp authority.',
   },
 } as const
 

@@ -2,6 +2,7 @@
 import { AttestryError } from '../../errors.ts'
 import { parsePattern } from '../../policy/match.ts'
 import type { PackagePattern } from '../../policy/policy.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io } from '../io.ts'
 import { sessionJack, type SessionValues } from '../session.ts'
 import type { Filter } from './subjects.ts'
@@ -56,8 +57,8 @@ const auditJack = () =>
         validOptions: ['dev', 'optional'] as const,
         description: 'Leave out what only development needs, or what is optional.',
       },
-      only: { hint: 'pattern', description: 'Judge these only, as in "@scope/*"; repeatable.' },
-      exclude: { hint: 'pattern', description: 'Leave these out; may be given again.' },
+      only: { hint: 'pattern', description: 'Judge these only, as in "@scope/*".' },
+      exclude: { hint: 'pattern', description: 'Leave these out.' },
     })
     .flag({
       annotations: {
@@ -99,8 +100,8 @@ export const readOptions = (
   env: Io['env'],
 ): AuditOptions | { readonly help: string } => {
   const command = auditJack()
-  const { values, positionals } = command.parse(withDestinations(args))
-  if (values.help) return { help: command.usage() }
+  const { values, positionals } = parseArguments(command, withDestinations(args))
+  if (values.help) return { help: helpText(command) }
   const [lockfile, ...more] = positionals
   if (more.length > 0) {
     const found = positionals.map(text => JSON.stringify(text)).join(' ')

@@ -11,6 +11,7 @@ import { currentKey, generateKey, listedKey, stateOf } from '../../trust/registr
 import { durationWanted, parseDuration } from '../../config/units.ts'
 import { AttestryError, messageOf } from '../../errors.ts'
 import type { RegistryKey } from '../../types.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { jsonText } from '../store-session.ts'
 import { keyFolderOf, keysJack } from './folder.ts'
@@ -88,9 +89,9 @@ const tell = (
 
 export const create: Run = async (args, io) => {
   const command = options('attestry keys create [options]', 'Make the first key of a folder.')
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   if (positionals.length > 0) throw usage(`keys create: ${positionals[0]} is not an option`)
@@ -126,9 +127,9 @@ export const rotate: Run = async (args, io) => {
         'How long the keys before go on counting for what is published after the new one has begun; default 14d.',
     },
   })
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   if (positionals.length > 0) throw usage(`keys rotate: ${positionals[0]} is not an option`)

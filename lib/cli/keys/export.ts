@@ -3,6 +3,7 @@ import { createPublicKey } from 'node:crypto'
 import { readKeyList } from '../../trust/key-folder.ts'
 import { endpointForm, targetForm } from '../../trust/registry-key.ts'
 import { AttestryError } from '../../errors.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText } from '../store-session.ts'
 import { keyFolderOf, keysJack } from './folder.ts'
@@ -20,9 +21,9 @@ export const exportKeys: Run = async (args, io) => {
         'endpoint: as at /-/npm/v1/keys (default). tuf: with the beginning of validity, for registryKeys of another site. pem: one PEM after the other.',
     },
   })
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const { form: asked = 'endpoint' } = values

@@ -1,15 +1,16 @@
 /** `attestry keys list` */
 import { readKeyFolder } from '../../trust/key-folder.ts'
 import { stateOf } from '../../trust/registry-key.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { columns, jsonText } from '../store-session.ts'
 import { keyFolderOf, keysJack } from './folder.ts'
 
 export const list: Run = async (args, io) => {
   const command = keysJack('attestry keys list [options]', 'List the keys, the newest last.')
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const now = Date.now()

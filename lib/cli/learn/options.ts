@@ -1,5 +1,6 @@
 /** The options of `attestry learn`. Throws EUSAGE. */
 import { AttestryError } from '../../errors.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import { sessionJack, type SessionValues } from '../session.ts'
 
 export type LearnOptions = {
@@ -58,8 +59,8 @@ export const readOptions = (
   args: readonly string[],
 ): LearnOptions | { readonly help: string } => {
   const command = learnJack()
-  const { values, positionals } = command.parse([...args])
-  if (values.help) return { help: command.usage() }
+  const { values, positionals } = parseArguments(command, args)
+  if (values.help) return { help: helpText(command) }
   const [lockfile, ...more] = positionals
   const recorded = values['from-record'] ?? false
   if (more.length > 0 || (recorded && lockfile !== undefined)) {

@@ -2,6 +2,7 @@
 import { AttestryError } from '../../errors.ts'
 import { openSealing } from '../../sealing/open-sealing.ts'
 import { parseCheckpoint } from '../../transparency/checkpoint.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 
@@ -10,9 +11,9 @@ export const checkpoint: Run = async (args, io) => {
     'attestry log checkpoint [options]',
     'Sign the log as it is now and print the checkpoint. Keep it where nobody who can write to the storage can: attestry log verify --checkpoint holds the log to it.',
   )
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   return withStore(values, io, async ({ audit }, settings) => {

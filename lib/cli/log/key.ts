@@ -1,6 +1,7 @@
 /** `attestry log key` */
 import { AttestryError } from '../../errors.ts'
 import { logKeyOf } from '../../sealing/open-sealing.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack } from '../store-session.ts'
 import { sessionSettings } from '../session.ts'
@@ -10,9 +11,9 @@ export const key: Run = async (args, io) => {
     'attestry log key [options]',
     'Print the public key that checkpoints are checked by, as name+hash+key. Nothing is made.',
   )
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const { auditLog, storage } = await sessionSettings(values, io)

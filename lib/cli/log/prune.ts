@@ -9,6 +9,7 @@ import type { AuditLog } from '../../store/store.ts'
 import { leafHash } from '../../transparency/merkle.ts'
 import { tileWidth } from '../../transparency/tiles.ts'
 import { openProgress } from '../audit/progress.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 import { sizeText } from '../store/stats.ts'
@@ -50,9 +51,9 @@ const progressOf = (io: Io, total: number) =>
 
 export const prune: Run = async (args, io) => {
   const command = options()
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const time = parseSince(required('before', values.before), new Date())

@@ -6,6 +6,7 @@ import { signersIn } from '../../rekor/entry-signer.ts'
 import { leafHash, provesInclusion } from '../../transparency/merkle.ts'
 import type { Integrity } from '../../types.ts'
 import { plain } from '../audit/paint.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { packageSpec } from '../package-spec.ts'
 import { openSession, sessionJack } from '../session.ts'
@@ -49,9 +50,9 @@ const digestOf = (integrity: Integrity) =>
 
 export const search: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const [spec, ...more] = positionals

@@ -2,6 +2,7 @@
 import { AttestryError } from '../../errors.ts'
 import { lastTime } from '../../store/audit-rules.ts'
 import type { StoredAuditEntry } from '../../store/store.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { plain } from '../audit/paint.ts'
 import { storeJack, withStore } from '../store-session.ts'
@@ -73,9 +74,9 @@ const write = async (io: Io, json: boolean, entry: StoredAuditEntry): Promise<vo
 
 export const show: Run = async (args, io) => {
   const command = options()
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const { limit, json = false } = values
@@ -84,12 +85,16 @@ export const show: Run = async (args, io) => {
   const { name, fits } = filterOf(values)
   return withStore(values, io, async ({ audit }) => {
     const last: StoredAuditEntry[] = []
+    let fitting = 0
     for await (const entry of audit.read(name === undefined ? {} : { name })) {
       if (!fits(entry)) continue
+      fitting++
       if (limit === undefined) await write(io, json, entry)
       else if (last.push(entry) > limit) last.shift()
     }
     for (const entry of last) await write(io, json, entry)
+    // beside the list, which is for other programs too
+    if (fitting === 0) io.stderr.write('There are no such entries in the audit log.\n')
     return 0
   })
 }

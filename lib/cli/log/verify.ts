@@ -7,26 +7,26 @@ import { verifyLog, type LogReport } from '../../sealing/verify-log.ts'
 import { noteMax, parseVerifierKey, type NoteVerifier } from '../../transparency/note.ts'
 import { openProgress } from '../audit/progress.ts'
 import { prunedEntries } from './archive.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 
 const options = () =>
   storeJack(
     'attestry log verify [options]',
-    'Prove that the audit log is what was signed: nothing changed, removed, reordered or cut off. Exit code 0 when it is, 1 when it is not, 2 when nobody has signed it yet.',
+    'Prove that the audit log is what was signed: nothing changed, removed, reordered or cut off. Exit code 0 when it is, 1 when it is not, 2 when it has entries and nobody has signed them yet.',
   ).optList({
     checkpoint: {
       hint: 'file',
-      description: 'A checkpoint kept elsewhere; the log must contain it. May be given again.',
+      description: 'A checkpoint kept elsewhere; the log must contain it.',
     },
     key: {
       hint: 'name+hash+key',
-      description: 'Public key, in place of the one in the storage; may be given again.',
+      description: 'Public key, in place of the one in the storage.',
     },
     archive: {
       hint: 'file',
-      description:
-        'Entries that were pruned into this file are proven, too; may be given again.',
+      description: 'Entries that were pruned into this file are proven, too.',
     },
   })
 
@@ -93,9 +93,9 @@ const withProgress = async <T>(
 
 export const verify: Run = async (args, io) => {
   const command = options()
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const outside = await Promise.all(

@@ -8,6 +8,7 @@ import { isAttestryError } from '../../errors.ts'
 import { policyDigest } from '../../policy/digest.ts'
 import { lintPolicy, type LintOptions, type Warning } from '../../policy/lint.ts'
 import { readPolicy } from '../../policy/parse.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { sessionJack, sessionSettings } from '../session.ts'
 import { counted, paintFor, plain, wrap } from '../audit/paint.ts'
@@ -79,15 +80,13 @@ const checkFile = async (
     if (complaints === undefined) throw error
     return {
       file,
-      findings: complaints
-        .map(({ line, column, message }) => ({
-          severity: 'error' as const,
-          code: 'EPOLICY' as const,
-          line,
-          column,
-          message,
-        }))
-        .sort((a, b) => a.line - b.line || a.column - b.column),
+      findings: complaints.map(({ line, column, message }) => ({
+        severity: 'error' as const,
+        code: 'EPOLICY' as const,
+        line,
+        column,
+        message,
+      })),
     }
   }
 }
@@ -122,9 +121,9 @@ const configured = (settings: Settings): readonly string[] | undefined =>
 
 export const check: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(`${command.usage()}\n`)
+    io.stdout.write(helpText(command))
     return 0
   }
   const settings = await sessionSettings(values, io)

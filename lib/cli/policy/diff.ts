@@ -10,6 +10,7 @@ import { loadPolicies } from '../../open-policies.ts'
 import { paintFor } from '../audit/paint.ts'
 import { openProgress } from '../audit/progress.ts'
 import { shownPath } from '../audit/reports.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { openSession, sessionJack } from '../session.ts'
 import { comparePolicies } from './compare.ts'
@@ -116,9 +117,9 @@ const compareWith = async (
 
 export const diff: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(`${command.usage()}\n`)
+    io.stdout.write(helpText(command))
     return 0
   }
   const [old, next, ...more] = positionals

@@ -20,6 +20,7 @@ import {
 } from '../../rollout/revision.ts'
 import { assertSize, readLayer } from '../../rollout/source.ts'
 import { duration } from '../audit/paint.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 import {
@@ -205,9 +206,9 @@ const tell = (
 
 export const publish: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const { revision: older, expect } = values

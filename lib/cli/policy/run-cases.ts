@@ -13,6 +13,7 @@ import type { Verdict } from '../../types.ts'
 import { loadPolicies } from '../../open-policies.ts'
 import { counted, paintFor, plain, wrap } from '../audit/paint.ts'
 import { shownPath } from '../audit/reports.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { openSession, sessionJack, sessionSettings, type Session } from '../session.ts'
 import { standingOf, type Standing } from './changes.ts'
@@ -185,9 +186,9 @@ const filesOf = async (
 
 export const runCases: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(`${command.usage()}\n`)
+    io.stdout.write(helpText(command))
     return 0
   }
   const { policies } = await sessionSettings(values, io)

@@ -2,6 +2,7 @@
 import { awaitAll } from '../../rollout/acknowledge.ts'
 import { beat } from '../../rollout/roster.ts'
 import { openPublished } from '../../rollout/published.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 import {
@@ -25,9 +26,9 @@ const options = () =>
 
 export const status: Run = async (args, io) => {
   const command = options()
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   return withStore(values, io, async ({ records, changes }) => {

@@ -12,6 +12,7 @@ import { judgeAll } from '../audit/pool.ts'
 import { paintFor } from '../audit/paint.ts'
 import { openProgress } from '../audit/progress.ts'
 import { idOf, type Judged, type Subject } from '../audit/result.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { sessionJack, sessionSettings } from '../session.ts'
 import { jsonText, withStore } from '../store-session.ts'
@@ -144,9 +145,9 @@ const outcomeJson = ({ sent, judged }: Outcome) => ({
 })
 
 export const affected: Run = async (args, io) => {
-  const { values } = options().parse([...args])
+  const values = parseOptions(options(), args)
   if (values.help) {
-    io.stdout.write(options().usage())
+    io.stdout.write(helpText(options()))
     return 0
   }
   const settings = await sessionSettings(values, io)

@@ -6,6 +6,7 @@ import { loadLockfileText } from '../../lockfile/find.ts'
 import { readLockfile } from '../../lockfile/read.ts'
 import type { Store } from '../../store/store.ts'
 import type { Integrity } from '../../types.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 import {
@@ -124,9 +125,9 @@ export const exportStore: Run = async (args, io) => {
   ).opt({
     lockfile: { hint: 'file', description: 'Only what this lockfile names.' },
   })
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const [name, ...more] = positionals

@@ -1,4 +1,5 @@
 /** `attestry store gc` */
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 import { sizeText } from './stats.ts'
@@ -8,9 +9,9 @@ export const gc: Run = async (args, io) => {
     'attestry store gc [options]',
     'Remove the least recently used tarballs until the rest fits storage.maxSize.',
   )
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   return withStore(values, io, async store => {

@@ -10,6 +10,7 @@ import type { Gate } from '../../gate/gate.ts'
 import { reasonsText } from '../../gate/reasons.ts'
 import { openRooms, type Rooms } from '../../rooms.ts'
 import type { PackageId } from '../../types.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { sessionJack, sessionSettings } from '../session.ts'
 import { jsonText } from '../store-session.ts'
@@ -128,9 +129,9 @@ export const importStore: Run = async (args, io) => {
     'attestry store import FILE [options]',
     'Take packages from an archive of `attestry store export`. Each is verified and judged again.',
   ).flag({ json: { description: 'Print JSON.' } })
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const [name, ...more] = positionals

@@ -53,8 +53,8 @@ const inflate = promisify(gunzip)
 export const openArchive = async (file: string, limits: ArchiveLimits): Promise<Archive> => {
   const bad = (why: string, cause?: unknown) =>
     new AttestryError('EARCHIVE', `${file}: ${why}`, { cause })
-  const handle = await open(file).catch((error: unknown) => {
-    throw bad(messageOf(error), error)
+  const handle = await open(file).catch((error: NodeJS.ErrnoException) => {
+    throw bad(error.code === 'ENOENT' ? 'there is no such file' : messageOf(error), error)
   })
   const limitOf: Readonly<Record<ArchivePart['kind'], number>> = {
     contents: MAX_CONTENTS,

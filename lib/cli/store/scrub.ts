@@ -1,5 +1,6 @@
 /** `attestry store scrub` */
 import type { StoreEvent } from '../../store/store-event.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 import { sizeText } from './stats.ts'
@@ -11,9 +12,9 @@ export const scrub: Run = async (args, io) => {
     'attestry store scrub [options]',
     'Hash every blob again. A damaged one is removed; it is fetched again when it is asked for.',
   )
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const damaged: Damage[] = []

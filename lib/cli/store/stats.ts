@@ -1,6 +1,7 @@
 /** `attestry store stats` */
 import { formatSize } from '../../config/units.ts'
 import type { Records } from '../../store/store.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { columns, jsonText, storeJack, withStore } from '../store-session.ts'
 
@@ -24,9 +25,9 @@ export const sizeText = (bytes: number): string => {
 
 export const stats: Run = async (args, io) => {
   const command = storeJack('attestry store stats [options]', 'Count what is kept.')
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   return withStore(values, io, async ({ records, blobs }, { storage }) => {

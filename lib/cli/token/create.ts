@@ -3,6 +3,7 @@ import { openTokens } from '../../access/tokens.ts'
 import { didYouMean } from '../../config/nearest.ts'
 import { durationWanted, parseDuration } from '../../config/units.ts'
 import { AttestryError } from '../../errors.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 
@@ -23,9 +24,9 @@ const usage = (message: string) => new AttestryError('EUSAGE', message)
 
 export const create: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const { name, view, expires, json } = values

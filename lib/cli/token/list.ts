@@ -1,13 +1,14 @@
 /** `attestry token list` */
 import { openTokens } from '../../access/tokens.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { columns, jsonText, storeJack, withStore } from '../store-session.ts'
 
 export const list: Run = async (args, io) => {
   const command = storeJack('attestry token list [options]', 'List the tokens.')
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   return withStore(values, io, async store => {

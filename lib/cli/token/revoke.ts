@@ -2,14 +2,15 @@
 import { openTokens } from '../../access/tokens.ts'
 import { didYouMean } from '../../config/nearest.ts'
 import { AttestryError } from '../../errors.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 
 export const revoke: Run = async (args, io) => {
   const command = storeJack('attestry token revoke NAME', 'Make a token worthless.')
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const [name, ...more] = positionals

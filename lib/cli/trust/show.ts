@@ -2,6 +2,7 @@
 import { openTrustRoom } from '../../rooms.ts'
 import type { SourceStatus, TrustStatus, UpstreamTrust } from '../../trust/status.ts'
 import { roles } from '../../trust/tuf-state.ts'
+import { helpText, parseOptions } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { sessionSettings } from '../session.ts'
 import { columns, jsonText, storeJack, type StoreValues } from '../store-session.ts'
@@ -71,9 +72,9 @@ export const show: Run = async (args, io) => {
     'attestry trust show [options]',
     'Print roots, registry keys, where they are from and when they end. Asks no repository.',
   )
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const status = (await open(values, io, true)).status()
@@ -87,9 +88,9 @@ export const refresh: Run = async (args, io) => {
     'attestry trust refresh [options]',
     'Ask the TUF repositories now; what is verified is kept for the next start.',
   )
-  const { values } = command.parse([...args])
+  const values = parseOptions(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const trust = await open(values, io, false)

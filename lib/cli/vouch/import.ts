@@ -5,6 +5,7 @@ import { AttestryError, messageOf } from '../../errors.ts'
 import type { KeptVouch } from '../../evidence/vouch.ts'
 import { readPublicKey } from '../../key-id.ts'
 import { voucherName } from '../../policy/vouch.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { openSession, sessionJack } from '../session.ts'
 import { jsonText } from '../store-session.ts'
@@ -48,9 +49,9 @@ const read = async (file: string, key: string | undefined, { cwd }: Io): Promise
 
 export const importVouch: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const [file, ...more] = positionals

@@ -2,6 +2,7 @@
 import { AttestryError } from '../../errors.ts'
 import type { Listed } from '../../gate/vouching.ts'
 import { voucherName } from '../../policy/vouch.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { openSession, sessionJack } from '../session.ts'
 import { columns, jsonText } from '../store-session.ts'
@@ -42,9 +43,9 @@ const row = (listed: Listed, now: Date): readonly string[] => {
 
 export const list: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const [name, ...more] = positionals

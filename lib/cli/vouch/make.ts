@@ -10,6 +10,7 @@ import { durationWanted, endWanted, parseDuration, parseEnd } from '../../policy
 import { voucherName } from '../../policy/vouch.ts'
 import type { Evidence, Integrity, PackageId } from '../../types.ts'
 import { signerFor, signerLists, signerOptions } from '../attest/signer.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
 import { packageSpec } from '../package-spec.ts'
 import { openSession, sessionJack, type Session } from '../session.ts'
@@ -196,9 +197,9 @@ const vouchFor = async (id: PackageId, reason: string, values: Values, io: Io) =
 
 export const make: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const [spec, ...more] = positionals

@@ -2,6 +2,7 @@
 import { AttestryError } from '../../errors.ts'
 import type { Gate } from '../../gate/gate.ts'
 import type { PackageId } from '../../types.ts'
+import { helpText, parseArguments } from '../arguments.ts'
 import type { Run } from '../io.ts'
 import { packageSpec } from '../package-spec.ts'
 import { openSession, sessionJack } from '../session.ts'
@@ -46,9 +47,9 @@ const nameOf = async (
 
 export const revoke: Run = async (args, io) => {
   const command = options()
-  const { values, positionals } = command.parse([...args])
+  const { values, positionals } = parseArguments(command, args)
   if (values.help) {
-    io.stdout.write(command.usage())
+    io.stdout.write(helpText(command))
     return 0
   }
   const [spec, ...more] = positionals
