@@ -17,6 +17,7 @@ import { shownPath, writeReports } from './audit/reports.ts'
 import { summaryOf, type Judged, type Report } from './audit/result.ts'
 import { filtered, subjectsOf } from './audit/subjects.ts'
 import { openCollector, writeSummaries } from './audit/vsa.ts'
+import { waiverNotes } from './audit/waivers.ts'
 import type { Io, Run } from './io.ts'
 import { sessionSettings } from './session.ts'
 
@@ -94,6 +95,7 @@ const notesOf = (
       name =>
         `The upstream ${name} could not be reached; for some packages its last word stood in.`,
     ),
+    ...waiverNotes(judged, new Date()),
     ...(looked.length > 1 && isStripped
       ? [
           `None of ${looked.length} package versions has a registry signature: the upstream strips them or does not sign, so that nothing can be proven.`,

@@ -96,7 +96,8 @@ const unmatched = (
   )
 }
 
-const days = (milliseconds: number) => {
+/** `in 4 days`. */
+export const inDays = (milliseconds: number): string => {
   const count = Math.floor(milliseconds / 86_400_000)
   return count === 0 ? 'in less than a day' : count === 1 ? 'in a day' : `in ${count} days`
 }
@@ -119,7 +120,7 @@ const waivers = (located: LocatedPolicy, now: Date): Finding[] =>
     rule,
     message: ended
       ? `the waiver ended at ${waiver.until}, and the rule refuses since: renew or remove it`
-      : `the waiver ends ${days(left)}, at ${waiver.until}: renew or remove it`,
+      : `the waiver ends ${inDays(left)}, at ${waiver.until}: renew or remove it`,
   }))
 
 const wideWaivers = (located: LocatedPolicy): Finding[] =>

@@ -9,6 +9,7 @@ import { openProgress, progressLine } from '../../lib/cli/audit/progress.ts'
 import { coverageOf, summaryOf, type Judged } from '../../lib/cli/audit/result.ts'
 import { sarifReport } from '../../lib/cli/audit/sarif.ts'
 import { tableReport } from '../../lib/cli/audit/table.ts'
+import { waiverNotes } from '../../lib/cli/audit/waivers.ts'
 import type { State } from '../../lib/types.ts'
 import { judged, notJudged, pastProxy, refused, reportOf, unknown } from './audit-material.ts'
 
@@ -62,6 +63,27 @@ t.test('what it amounts to', async t => {
     ]),
     { provenance: 1, signature: 1, unsigned: 1, other: 4 },
   )
+})
+
+t.test('waivers that soon end', async t => {
+  const now = new Date('2026-05-01T12:00:00.000Z')
+  const by = (name: string, days: number, more: Partial<Judged> = {}) =>
+    judged({
+      name,
+      waiver: 'reviewed',
+      waiverUntil: new Date(now.getTime() + days * 86_400_000).toISOString(),
+      ...more,
+    })
+  t.same(waiverNotes([by('far', 15), judged({ waiver: 'no end' }), judged()], now), [])
+  const notes = waiverNotes(
+    [by('b', 4), by('a', 1), by('c', 4), by('d', 4, { waiver: 'other' }), by('e', 0.1)],
+    now,
+  )
+  t.equal(notes.length, 4)
+  t.match(notes[0], /^e@1\.3\.0 is let in by a waiver that ends in less than a day/)
+  t.match(notes[1], /^a@1\.3\.0 is let in by a waiver that ends in a day, at 2026-05-02T12/)
+  t.match(notes[2], /^b@1\.3\.0 and 1 more are let in .* in 4 days, .* \(reviewed\): renew or/)
+  t.same(waiverNotes([by('r', 1, { outcome: 'refused' })], now), [], 'what another refuses')
 })
 
 t.test('JSON', async t => {

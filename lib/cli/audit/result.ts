@@ -42,8 +42,9 @@ export type Judged = Subject & {
   readonly reasons: readonly AuditReason[]
   /** `policy#rule` that decided; none where no verdict was reached. */
   readonly rule?: string
-  /** The reason of the waiver that let it in. */
+  /** The reason of the waiver that let it in, and the instant at which it ends. */
   readonly waiver?: string
+  readonly waiverUntil?: string
   readonly facts?: FactStates
   /** The upstream names the very bytes that the lockfile pins. */
   readonly pinned: boolean
@@ -148,6 +149,7 @@ export const judgedBy = (
     reasons: tellingReasons(verdict),
     ...(layer && { rule: `${layer.policy}#${layer.rule}` }),
     ...(waiver && { waiver: waiver.reason }),
+    ...(waiver?.until !== undefined && { waiverUntil: waiver.until }),
     facts: statesOf(input),
     pinned: subject.integrity !== undefined && subject.integrity === input.claims.integrity,
     ...(publisher && { publisher }),
