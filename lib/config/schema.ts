@@ -100,7 +100,10 @@ export const settingsSchema = z
           'How long a packument is served before the upstream is asked again.',
           age,
         ).prefault('5m'),
-        negativeTtl: duration('How long "no such package" is remembered.', age).prefault('1m'),
+        negativeTtl: duration(
+          'How long "there is none" is remembered, of packages, attestations and keys.',
+          age,
+        ).prefault('1m'),
         staleIfError: duration(
           'How long past its time a packument is still served while the upstream does not answer.',
           age,

@@ -251,6 +251,22 @@ t.test('every field is kept, and addresses are ours', async t => {
   })
 })
 
+t.test('that there is none is asked once: most look-ups of attestations find none', async t => {
+  const asked = (what: RegExp) => registry.requests.filter(({ path }) => what.test(path)).length
+  for (const [what, ...paths] of [
+    [
+      /attestations.*gone@1\.0\.0/,
+      '/-/npm/v1/attestations/gone@1.0.0',
+      '/-/npm/v1/attestations/gone%401.0.0',
+    ],
+    [/^\/?no-such-thing$/, '/no-such-thing', '/no-such-thing/1.0.0'],
+  ] as const) {
+    const before = asked(what)
+    for (const path of [...paths, ...paths]) t.equal((await raw(path)).status, 404, path)
+    t.equal(asked(what) - before, 1, String(what))
+  }
+})
+
 t.test('a version that is not there', async t => {
   for (const accept of ['application/json', abbreviated]) {
     const document = await json('/lib', { accept })
