@@ -142,8 +142,8 @@ export type Vouch = {
   readonly revoked?: { readonly reason: string; readonly at: string }
 }
 
-/** The package.json inside the tarball agrees with the packument's manifest. */
-export type ManifestAgreement = { readonly compared: readonly string[] }
+/** The package.json inside the tarball agrees with the packument's manifest; `told`: its digest. */
+export type ManifestAgreement = { readonly compared: readonly string[]; readonly told?: string }
 
 /** All facts about one package version and one integrity, under one version of the trust material. */
 export type Evidence = {
@@ -186,7 +186,7 @@ export type VersionClaims = {
   }
 }
 
-/** When this instance saw a version: `absentAt` is the last look at its packument without it. */
+/** When this instance saw a version; `absentAt`: its last look without it, or at other bytes of it. */
 export type Sighting = { readonly firstSeen: string; readonly absentAt?: string }
 
 /** Another version of the same package, as far as it matters to continuity; a history has each once. */

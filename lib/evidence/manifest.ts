@@ -5,16 +5,26 @@
  * rewrites when it publishes (@npmcli/package-json, normalize steps) is no difference.
  */
 import type { Readable } from 'node:stream'
-import parse from 'semver/functions/parse.js'
 import { messageOf } from '../errors.ts'
 import type { Fact, ManifestAgreement } from '../types.ts'
 import { sameRange } from './dependency-range.ts'
 import { Finding, invalid, quote, refuse } from './finding.ts'
+import {
+  binName,
+  binPath,
+  bins,
+  dependencyMap,
+  installed,
+  installScripts,
+  isAbbreviated,
+  toldDigest,
+  trimmed,
+  versionOf,
+  type Manifest,
+} from './manifest-fields.ts'
 import { isRecord } from './statement.ts'
-import { readTarball, type PackageJson } from './tarball.ts'
+import { readTarball } from './tarball.ts'
 import { tarballLimits, type TarballLimits } from './tarball-limits.ts'
-
-type Manifest = PackageJson
 
 /** `field` is a path such as `dependencies.lodash`; undefined: not there. */
 export type Difference = {
@@ -32,37 +42,6 @@ const fields = [
   'scripts',
 ] as const
 
-/** npm cleans versions: `v1.0.0`, ` 1.0.0`, `1.0.0+build` are all published as 1.0.0. */
-const versionOf = (value: unknown): string | undefined =>
-  typeof value === 'string'
-    ? (parse(value, { loose: true })?.version ?? value.trim())
-    : undefined
-
-/** Very old packages have strings and lists where a map belongs; npm splits them like this. */
-const dependencyMap = (value: unknown): ReadonlyMap<string, string> => {
-  const list = typeof value === 'string' ? value.trim().split(/[\s,]+/) : value
-  if (Array.isArray(list))
-    return new Map(
-      list.flatMap((item: unknown) => {
-        const found = /^(@?[^@\s><=]+)(.*)$/s.exec(typeof item === 'string' ? item.trim() : '')
-        return found?.[1] ? [[found[1], (found[2] ?? '').replace(/^[@:]/, '').trim()]] : []
-      }),
-    )
-  if (!isRecord(value)) return new Map()
-  return new Map(
-    Object.entries(value).filter(
-      (entry): entry is [string, string] => typeof entry[1] === 'string',
-    ),
-  )
-}
-
-/** Optional dependencies count among the others, as in packuments, and win over them, as in npm. */
-const installed = (manifest: Manifest): ReadonlyMap<string, string> =>
-  new Map([
-    ...dependencyMap(manifest.dependencies),
-    ...dependencyMap(manifest.optionalDependencies),
-  ])
-
 const compareMaps = (
   field: string,
   tarball: ReadonlyMap<string, string>,
@@ -74,35 +53,6 @@ const compareMaps = (
     const agree = inside !== undefined && told !== undefined && same(inside, told)
     return agree ? [] : [{ field: `${field}.${key}`, tarball: inside, packument: told }]
   })
-
-/** A path as npm links it: no way out of the package (npm-normalize-package-bin). */
-const binPath = (path: string): string =>
-  new URL(
-    path.replaceAll('\\', '/').split('/').map(encodeURIComponent).join('/'),
-    'file:///',
-  ).pathname
-    .slice(1)
-    .replace(/\/+$/, '')
-
-const binName = (key: string): string => key.replaceAll(/[\\:]/g, '/').split('/').at(-1) ?? ''
-
-const bins = ({ name, bin }: Manifest): ReadonlyMap<string, string> => {
-  const entries: [string, unknown][] =
-    typeof bin === 'string'
-      ? [[typeof name === 'string' ? name : '', bin]]
-      : Array.isArray(bin)
-        ? bin.map((path: unknown) => [String(path), path])
-        : isRecord(bin)
-          ? Object.entries(bin)
-          : []
-  return new Map(
-    entries.flatMap(([key, path]) =>
-      typeof path === 'string' && path !== '' && binName(key) !== ''
-        ? [[binName(key), binPath(path)]]
-        : [],
-    ),
-  )
-}
 
 /** `directories.bin` names a folder; npm lists its files in the packument. */
 const compareBins = (tarball: Manifest, packument: Manifest): Difference[] => {
@@ -117,23 +67,6 @@ const compareBins = (tarball: Manifest, packument: Manifest): Difference[] => {
       : [{ field: `bin.${key}`, tarball: undefined, packument: path }],
   )
 }
-
-const hooks = ['preinstall', 'install', 'postinstall'] as const
-
-/** The scripts a client would run when it installs; npm also drops node_modules/.bin from them. */
-const installScripts = ({ scripts }: Manifest): ReadonlyMap<string, string> =>
-  new Map(
-    hooks.flatMap(hook => {
-      const script = isRecord(scripts) ? scripts[hook] : undefined
-      return typeof script === 'string' && script.trim() !== ''
-        ? [[hook, script.trim().replace(/^(\.[/\\])?node_modules[/\\]\.bin[/\\]/, '')]]
-        : []
-    }),
-  )
-
-/** Abbreviated packuments (application/vnd.npm.install-v1+json) leave scripts out and say so. */
-const isAbbreviated = (packument: Manifest) =>
-  !('scripts' in packument) && !('_id' in packument) && !('maintainers' in packument)
 
 /**
  * A binding.gyp makes npm run node-gyp without any script; old packuments of honest packages do not
@@ -165,11 +98,10 @@ export const manifestDifferences = (
   tarball: Manifest,
   packument: Manifest,
 ): readonly Difference[] => {
-  const text = (value: unknown) => (typeof value === 'string' ? value.trim() : undefined)
   const plain = (field: string, inside: string | undefined, told: string | undefined) =>
     inside !== undefined && inside === told ? [] : [{ field, tarball: inside, packument: told }]
   return [
-    ...plain('name', text(tarball.name), text(packument.name)),
+    ...plain('name', trimmed(tarball.name), trimmed(packument.name)),
     ...plain('version', versionOf(tarball.version), versionOf(packument.version)),
     ...compareMaps('dependencies', installed(tarball), installed(packument), sameRange),
     ...compareMaps(
@@ -210,7 +142,7 @@ export const inspectTarball = async (
           .join(', ')}${more.length > 4 ? ` and ${more.length - 4} more` : ''}.`,
         { wanted: first.packument ?? 'nothing', found: first.tarball ?? 'nothing' },
       )
-    return { state: 'verified', compared: fields }
+    return { state: 'verified', compared: fields, told: toldDigest(claimed) }
   } catch (error) {
     // bytes that never came say nothing about the tarball
     if (broken !== undefined)

@@ -4,6 +4,7 @@
  */
 import { AttestryError, isAttestryError } from '../errors.ts'
 import type { Examiner } from '../evidence/examiner.ts'
+import { toldDigest } from '../evidence/manifest-fields.ts'
 import type { Store } from '../store/store.ts'
 import type { Evidence, Fact, Integrity, PackageId, Verdict, VersionClaims } from '../types.ts'
 import type { Upstream } from '../upstream/upstream.ts'
@@ -143,13 +144,36 @@ export const openAdmissions = (options: AdmissionsOptions) => {
     return current && trusted ? epochs.of(index.name) : undefined
   }
 
+  /**
+   * The evidence with what is in bytes that are here held against what the packument says now: what
+   * agreed once says nothing of another manifest. Undefined where the bytes are gone.
+   */
+  const comparedAgain = async (
+    index: PackageIndex,
+    claims: VersionClaims,
+    evidence: Evidence,
+  ): Promise<Evidence | undefined> => {
+    const { manifest: before } = evidence
+    if (before?.state === 'invalid') return evidence
+    const claimed = await packages.manifest(index, claims.version)
+    if (before?.state === 'verified' && before.told === toldDigest(claimed)) return evidence
+    const opened = await store.blobs.open(evidence.integrity)
+    if (!opened) return undefined
+    const manifest = await examinerFor(index.upstream).inspect(opened.stream, claimed)
+    const compared = { ...evidence, manifest }
+    await book.keep(compared, claims, index.upstream)
+    return compared
+  }
+
   /** Judges bytes that are already here. */
   const readmit = async (
     index: PackageIndex,
     claims: VersionClaims,
     pin: Pin,
-  ): Promise<Decided> => {
-    const evidence = await book.gather(index, claims, pin.integrity)
+  ): Promise<Decided | undefined> => {
+    const gathered = await book.gather(index, claims, pin.integrity)
+    const evidence = await comparedAgain(index, claims, gathered)
+    if (!evidence) return undefined
     const bytes = { state: 'verified', size: pin.size } as const
     const epoch = epochFor(index, evidence)
     const made = await groundedVerdictOn(index, claims, { ...evidence, bytes }, evidence)

@@ -9,6 +9,10 @@ export const record = (value: unknown): Manifest =>
     ? (value as Manifest)
     : {}
 
+/** Names come from the upstream, and may be those of what every object has. */
+export const own = <T>(object: Readonly<Record<string, T>>, key: string): T | undefined =>
+  Object.hasOwn(object, key) ? object[key] : undefined
+
 const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : undefined
 

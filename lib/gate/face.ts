@@ -16,6 +16,7 @@ import { openAdvisories } from './advisories.ts'
 import { openAssessments } from './assessments.ts'
 import type { Alone } from './alone.ts'
 import type { Background } from './background.ts'
+import { own } from './claims.ts'
 import type { Documents } from './documents.ts'
 import type { Epochs } from './epochs.ts'
 import type { EvidenceBook } from './evidence-book.ts'
@@ -236,7 +237,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     manifest: async (name, versionOrTag) => {
       const { index, refused, observed } = await views.standing(name)
       const tags = await views.distTags(name)
-      const version = index.versions.has(versionOrTag) ? versionOrTag : tags[versionOrTag]
+      const version = index.versions.has(versionOrTag) ? versionOrTag : own(tags, versionOrTag)
       if (version === undefined) {
         throw new AttestryError(
           'ENOTFOUND',

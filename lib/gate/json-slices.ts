@@ -126,6 +126,12 @@ export function* members(
   }
 }
 
+/** Throws SyntaxError unless there is nothing but white space from `at` on. */
+export const endsAt = (json: Buffer, at: number): void => {
+  const end = skipSpace(json, at)
+  if (end < json.length) fail(end, 'the end of the document')
+}
+
 /** Reads one value; throws SyntaxError when it is not JSON. */
 export const parseSlice = (json: Buffer, slice: Slice): unknown =>
   JSON.parse(json.toString('utf8', slice.start, slice.end))

@@ -49,6 +49,23 @@ const releaseOf = (
   }
 }
 
+/**
+ * What verified, and is not in the packument any more: to take releases away is no way of losing
+ * what they prove. As old as their signatures are; of what nobody tells the time it cannot be told
+ * whether it stood for long enough.
+ */
+const vanishedFrom = (index: PackageIndex, known: Known): readonly Release[] =>
+  [...known].flatMap(([version, { evidence }]): Release[] => {
+    const { provenance, publishAttestation } = evidence
+    if (provenance.state !== 'verified' || index.versions.has(version)) return []
+    const published =
+      publishAttestation.state === 'verified' ? publishAttestation.signedAt : undefined
+    const { time: publishedAt } = published ?? provenance.signedAt ?? {}
+    if (publishedAt === undefined) return []
+    const { state, identity } = provenance
+    return [{ version, publishedAt, claimsProvenance: true, provenance: state, identity }]
+  })
+
 type History = {
   readonly index: PackageIndex
   readonly provenance: ReadonlyMap<string, Evidence['provenance']>
@@ -71,12 +88,13 @@ const openHistories = () => {
       was?.index.appeared === index.appeared && was.index.lookedAt === index.lookedAt
     if (sighted && isSame(was, known)) return was.releases
     // those of which nothing else became known stay what they are, to be compared at a glance
-    const releases = [...index.versions.values()].map((claims, i) => {
+    const shown = [...index.versions.values()].map((claims, i) => {
       const { version } = claims
       const entry = known.get(version)
       const same = sighted && was.provenance.get(version) === entry?.evidence.provenance
       return (same && was.releases[i]) || releaseOf(index, claims, entry)
     })
+    const releases = [...shown, ...vanishedFrom(index, known)]
     const provenance = new Map(
       [...known].map(([version, { evidence }]) => [version, evidence.provenance] as const),
     )

@@ -4,7 +4,7 @@ import { gunzip, gzip } from 'node:zlib'
 import type { Blobs, BlobUse } from '../store/store.ts'
 import type { Integrity, Sighting, VersionClaims } from '../types.ts'
 import { unpackSmall } from '../upstream/body.ts'
-import { claimsOf, claimsWeight, openSharing, record } from './claims.ts'
+import { claimsOf, claimsWeight, openSharing, own, record } from './claims.ts'
 import type { DistTags } from './dist-tags.ts'
 import { openPace } from './pace.ts'
 import { openPackument, type Packument } from './packument.ts'
@@ -19,7 +19,7 @@ export type PackageHead = {
   readonly lookedAt: string
   /** When the upstream last confirmed this revision, milliseconds since the epoch. */
   readonly fetchedAt: number
-  /** Versions that appeared while we were watching. */
+  /** Versions that appeared, or came to be other bytes, while we were watching. */
   readonly appeared: Readonly<Record<string, Sighting>>
   /** The upstream could not be asked; this is what we had. */
   readonly stale: boolean
@@ -92,4 +92,4 @@ export const indexWeight = (index: PackageIndex): number => {
 }
 
 export const sightingOf = (index: PackageIndex, version: string): Sighting =>
-  index.appeared[version] ?? { firstSeen: index.lookedAt }
+  own(index.appeared, version) ?? { firstSeen: index.lookedAt }

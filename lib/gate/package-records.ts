@@ -1,7 +1,9 @@
 /** What is kept of a package between runs, and told to the other processes on the store. */
+import { isAttestryError } from '../errors.ts'
 import type { Change, Store } from '../store/store.ts'
-import type { Integrity, Sighting } from '../types.ts'
+import type { Integrity, Sighting, VersionClaims } from '../types.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { own } from './claims.ts'
 import type { DistTags } from './dist-tags.ts'
 import { claimsIn, loadText, type PackageHead, type PackageIndex } from './package-index.ts'
 import { openPackument, type Packument } from './packument.ts'
@@ -20,6 +22,12 @@ export type PackageRecord = {
   readonly appeared: Readonly<Record<string, Sighting>>
 }
 
+/** Failures of the upstream, and of a shared store, for which the last word that is here may stand in. */
+export const standsIn = (error: unknown) =>
+  isAttestryError(error) &&
+  (error.code === 'ESTOREDOWN' ||
+    (error.code.startsWith('EUPSTREAM') && error.code !== 'EUPSTREAMAUTH'))
+
 type Claims = Awaited<ReturnType<typeof claimsIn>>
 
 /** A name that now belongs to another upstream, or whose evidence does, is another package. */
@@ -36,18 +44,46 @@ export const indexOf = (name: string, kept: PackageRecord, read: Claims): Packag
   return { ...headOf(name, kept), distTags, versions }
 }
 
-/** Versions that were not there at our last look appeared between then and now. */
+/** Does a version still mean the bytes that it meant? A digest that was added says nothing else. */
+const sameBytes = (before: VersionClaims, after: VersionClaims): boolean =>
+  before.integrity === undefined
+    ? before.shasum === after.shasum &&
+      (after.integrity === undefined || after.shasum !== undefined)
+    : before.integrity === after.integrity
+
+/** Versions that mean other bytes than they did. */
+export const exchanged = (
+  before: PackageIndex['versions'],
+  after: PackageIndex['versions'],
+): readonly string[] =>
+  [...before].flatMap(([version, claims]) => {
+    const now = after.get(version)
+    return now === undefined || sameBytes(claims, now) ? [] : [version]
+  })
+
+/**
+ * Versions that were not there at our last look appeared between then and now, also where an earlier
+ * look had them, and so did the bytes of those that are `others` now: whoever takes a name early does
+ * not make what comes to stand there any older.
+ */
 export const watch = (
   kept: PackageRecord | undefined,
   versions: readonly string[],
+  others: readonly string[],
   at: number,
 ) => {
   if (!kept) return {}
   const before = new Set(kept.versions)
+  const moved = new Set(others)
   const absentAt = new Date(kept.fetchedAt).toISOString()
-  const fresh = versions.filter(version => !before.has(version))
   const seen = { firstSeen: new Date(at).toISOString(), absentAt }
-  return { ...Object.fromEntries(fresh.map(version => [version, seen])), ...kept.appeared }
+  return Object.fromEntries(
+    versions.flatMap((version): [string, Sighting][] => {
+      if (!before.has(version) || moved.has(version)) return [[version, seen]]
+      const known = own(kept.appeared, version)
+      return known ? [[version, known]] : []
+    }),
+  )
 }
 
 export type PackageRecordsOptions = {

@@ -4,14 +4,20 @@
  */
 import { LRUCache } from 'lru-cache'
 import { atMost } from '../at-most.ts'
-import { AttestryError, isAttestryError, messageOf } from '../errors.ts'
+import { AttestryError, messageOf } from '../errors.ts'
 import type { Change, Store } from '../store/store.ts'
 import type { PackumentAnswer, Upstream } from '../upstream/upstream.ts'
 import type { Alone } from './alone.ts'
 import { openFlights } from './flights.ts'
 import type { Manifest } from './claims.ts'
-import type { DistTags } from './dist-tags.ts'
-import { comesFrom, indexOf, openPackageRecords, watch } from './package-records.ts'
+import {
+  comesFrom,
+  exchanged,
+  indexOf,
+  openPackageRecords,
+  standsIn,
+  watch,
+} from './package-records.ts'
 import {
   claimsIn,
   indexWeight,
@@ -21,6 +27,7 @@ import {
   type PackageIndex,
 } from './package-index.ts'
 import { openPackument, type Packument } from './packument.ts'
+import { openTexts } from './texts.ts'
 
 export type PackagesOptions = {
   readonly store: Store
@@ -53,17 +60,8 @@ const COOL_DOWN = 5_000
 /** Packages without text that are held, some 500 bytes each. */
 const HEADS = 20_000
 
-/** Versions named by dist-tags whose manifests are held for the look into their tarballs. */
-const TAGGED = 3
-
 const notFound = (name: string, upstream: string) =>
   new AttestryError('ENOTFOUND', `The upstream ${upstream} has no package ${name}.`)
-
-/** Failures of the upstream, and of a shared store, for which the last word that is here may stand in. */
-const standsIn = (error: unknown) =>
-  isAttestryError(error) &&
-  (error.code === 'ESTOREDOWN' ||
-    (error.code.startsWith('EUPSTREAM') && error.code !== 'EUPSTREAMAUTH'))
 
 export const openPackages = (options: PackagesOptions) => {
   const { store, upstreamFor, ttl, staleIfError, negativeTtl } = options
@@ -74,48 +72,44 @@ export const openPackages = (options: PackagesOptions) => {
   })
   /** Of packages whose text nobody here has read yet. */
   const heads = new LRUCache<string, PackageHead>(atMost(HEADS))
+  /** A head must not outlive what took its place. */
+  const put = (index: PackageIndex): void => {
+    heads.delete(index.name)
+    indexes.set(index.name, index)
+  }
   /** How often others changed something. */
   let news = 0
   const missing = new LRUCache<string, true>({
     ...atMost(10_000),
     ttl: Math.max(1, negativeTtl),
   })
-  /** Texts that were just read; an install asks for many versions of few packages at a time. */
-  const texts = new LRUCache<string, Packument>({
-    maxSize: Math.ceil(options.memory / 4),
-    sizeCalculation: ({ weight }) => weight,
-  })
-  /** Manifests, as JSON, of the versions that most will ask for, when the texts are gone again. */
-  const tagged = new LRUCache<string, string>({
-    maxSize: Math.ceil(options.memory / 8),
-    sizeCalculation: manifest => manifest.length + 300,
-  })
+  const texts = openTexts(options.memory)
   const reading = openFlights<Packument>()
   const resting = new Map<string, number>()
   /** Names somebody changed through us since they were last asked for, each with a number of its own. */
   const expired = new LRUCache<string, number>(atMost(10_000))
   let expiries = 0
   const flight = openFlights<PackageIndex>()
-  const hold = (raw: string, packument: Packument, tags: DistTags): void => {
-    texts.set(raw, packument)
-    for (const version of Object.values(tags).slice(0, TAGGED)) {
-      const manifest = packument.manifest(version)
-      if (manifest) tagged.set(`${raw} ${version}`, JSON.stringify(manifest))
-    }
-  }
-  const records = openPackageRecords({ store, upstreamFor, tell: options.tell, onRead: hold })
+  const records = openPackageRecords({
+    store,
+    upstreamFor,
+    tell: options.tell,
+    onRead: texts.hold,
+  })
 
   const accept = async (
     name: string,
     upstream: Upstream,
     answer: PackumentAnswer & { kind: 'found' },
+    before: PackageIndex | undefined,
   ) => {
     const at = now()
     const packument = await openPackument(answer.body, name)
     const read = await claimsIn(packument)
     const { versions } = packument
     const raw = await storeText(store.blobs, answer.body, answer.gzip)
-    hold(raw, packument, read.distTags)
+    texts.hold(raw, packument, read.distTags)
+    const others = before ? exchanged(before.versions, read.claims) : []
     const next = await records.keep(name, upstream, kept => ({
       upstream: upstream.name,
       ...(upstream.evidenceFrom !== undefined && { evidenceFrom: upstream.evidenceFrom }),
@@ -125,7 +119,7 @@ export const openPackages = (options: PackagesOptions) => {
       lookedAt: kept?.lookedAt ?? new Date(at).toISOString(),
       fetchedAt: answer.fetchedAt ?? at,
       versions,
-      appeared: watch(kept, versions, at),
+      appeared: watch(kept, versions, others, at),
     }))
     const index = indexOf(name, next, read)
     options.onFresh?.(index)
@@ -162,7 +156,7 @@ export const openPackages = (options: PackagesOptions) => {
       await records.confirm(name, kept, fetchedAt)
       return { ...held, fetchedAt, stale: false }
     }
-    return accept(name, upstream, answer)
+    return accept(name, upstream, answer, held)
   }
 
   const held = async (name: string): Promise<PackageIndex | undefined> => {
@@ -182,7 +176,7 @@ export const openPackages = (options: PackagesOptions) => {
         () => refresh(name, have),
       ),
     )
-    indexes.set(name, index)
+    put(index)
     if (expired.get(name) === mark) expired.delete(name)
     return index
   }
@@ -205,13 +199,13 @@ export const openPackages = (options: PackagesOptions) => {
     const have = await held(name)
     const age = have ? now() - have.fetchedAt : Number.POSITIVE_INFINITY
     if (have && age <= maxAge && !expires) {
-      indexes.set(name, have)
+      put(have)
       return have
     }
     const usable = have && age <= staleIfError
     const soon = !expires && maxAge === ttl && age <= ttl + (options.staleWhileRevalidate ?? 0)
     if (have && soon && options.later?.(`packument ${name}`, () => renew(name, have))) {
-      indexes.set(name, have)
+      put(have)
       return have
     }
     try {
@@ -273,6 +267,8 @@ export const openPackages = (options: PackagesOptions) => {
       if (have || missing.has(name)) return have
       const before = news
       const stored = await records.head(name)
+      const asked = freshHead(name, maxAge)
+      if (asked) return asked
       // what was read while others changed something may be from before
       const found = before === news ? current(stored, name, maxAge) : undefined
       if (found) heads.set(name, found)
@@ -322,7 +318,7 @@ export const openPackages = (options: PackagesOptions) => {
     latest: async (index: PackageIndex): Promise<PackageIndex> => {
       const found = await records.stored(index.name, index, index.fetchedAt + 1)
       if (found && found.raw !== index.raw) {
-        indexes.set(index.name, found)
+        put(found)
         options.onFresh?.(found)
       }
       return found ?? index
@@ -331,7 +327,7 @@ export const openPackages = (options: PackagesOptions) => {
     /** As it was when it was last asked for, however long ago; asks nobody. */
     known: async (name: string): Promise<PackageIndex | undefined> => {
       const index = await held(name)
-      if (index) indexes.set(name, index)
+      if (index) put(index)
       return index
     },
 
@@ -339,9 +335,8 @@ export const openPackages = (options: PackagesOptions) => {
 
     /** One version's manifest as the upstream gave it. */
     manifest: async (index: PackageIndex, version: string): Promise<Manifest> => {
-      const kept = tagged.get(`${index.raw} ${version}`)
-      if (kept !== undefined) return JSON.parse(kept) as Manifest
-      const manifest = (await packument(index)).manifest(version)
+      const manifest =
+        texts.manifest(index.raw, version) ?? (await packument(index)).manifest(version)
       if (manifest) return manifest
       throw new AttestryError('ENOTFOUND', `${index.name} has no version ${version}.`)
     },

@@ -4,8 +4,8 @@
  * time nor memory goes to the whole of it.
  */
 import { AttestryError, messageOf } from '../errors.ts'
-import { record, type Manifest } from './claims.ts'
-import { members, parseSlice, type Slice } from './json-slices.ts'
+import { own, record, type Manifest } from './claims.ts'
+import { endsAt, members, parseSlice, type Slice } from './json-slices.ts'
 import { openPace } from './pace.ts'
 
 /** A name that comes twice counts as JSON.parse counts it: the last. */
@@ -49,8 +49,13 @@ export const slicePackument = async (text: Buffer, name: string): Promise<Slices
     const top = new Map<string, Slice>()
     const versions = new Map<string, Slice>()
     const inside = (name: string) => (name === 'versions' ? versions : undefined)
-    for (const member of members(text, 0, inside)) {
-      if (member) top.set(...member)
+    const looks = members(text, 0, inside)
+    for (let look = looks.next(); ; look = looks.next()) {
+      if (look.done === true) {
+        endsAt(text, look.value)
+        break
+      }
+      if (look.value) top.set(...look.value)
       const aside = breathe()
       if (aside) await aside
     }
@@ -93,9 +98,6 @@ const large = async (given: Buffer, name: string): Promise<Packument> => {
     weight: text.length + 200 * versions.size + 1,
   }
 }
-
-const own = (object: Manifest, key: string): unknown =>
-  Object.hasOwn(object, key) ? object[key] : undefined
 
 const small = (text: Buffer, name: string): Packument => {
   let top: unknown

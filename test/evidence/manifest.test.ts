@@ -1,9 +1,12 @@
 /** The package.json inside a tarball against the packument's manifest. */
 import { Readable } from 'node:stream'
+import { isDeepStrictEqual } from 'node:util'
 import { gzipSync } from 'node:zlib'
+import fc from 'fast-check'
 import { Header } from 'tar'
 import t from 'tap'
 import { sameRange } from '../../lib/evidence/dependency-range.ts'
+import { toldDigest } from '../../lib/evidence/manifest-fields.ts'
 import { inspectTarball, manifestDifferences } from '../../lib/evidence/manifest.ts'
 import { tarballLimits, type TarballLimits } from '../../lib/evidence/tarball-limits.ts'
 import { outcome } from './lab.ts'
@@ -57,6 +60,7 @@ t.test('a tarball that agrees', async t => {
   t.strictSame(await inspect(gzipSync(tar(top()))), {
     state: 'verified',
     compared: ['name', 'version', 'dependencies', 'peerDependencies', 'bin', 'scripts'],
+    told: toldDigest(packument),
   })
   const file = { path: 'package/index.js', body: 'x'.repeat(100_000) }
   const bytes = gzipSync(tar(file, top(), file))
@@ -83,6 +87,44 @@ t.test('a tarball that agrees', async t => {
   t.equal(await judge(gzipSync(tar(deeper, top(), deeper))), 'verified', 'others further down')
   const contiguous = { ...top(), type: 'ContiguousFile' as const }
   t.equal(await judge(gzipSync(tar(contiguous))), 'verified')
+})
+
+t.test('packuments of one digest compare alike', async t => {
+  const some = (...values: readonly unknown[]) =>
+    fc.option(fc.constantFrom(...values), { nil: undefined })
+  const map = { a: '1', b: '2' }
+  const said = fc
+    .record({
+      name: some('widget', ' widget', 'gadget', 5),
+      version: some('1.2.3', 'v1.2.3', '1.2.4', ['1.2.3']),
+      dependencies: some(map, { b: '2', a: '1' }, { a: '1' }, ['a@1', 'b@2'], 'a@1', null),
+      optionalDependencies: some({ a: '2' }, { b: '2' }, {}),
+      peerDependencies: some(map, { a: '1' }, {}),
+      bin: some('x.js', { widget: 'x.js' }, { widget: './x.js' }, { widget: 'y.js' }, ['x.js']),
+      directories: some({ bin: 'bin' }),
+      scripts: some({ install: 'x' }, { install: 'y', test: 'z' }, { test: 'z' }, 'x'),
+      hasInstallScript: some(true, false),
+      _id: some('widget@1.2.3'),
+      readme: some('text'),
+    })
+    .map(fields => JSON.parse(JSON.stringify(fields)) as Readonly<Record<string, unknown>>)
+  const differences = (...both: Parameters<typeof manifestDifferences>) =>
+    manifestDifferences(...both).toSorted((a, b) => (a.field < b.field ? -1 : 1))
+  const seen = new Map<string, Readonly<Record<string, unknown>>>()
+  let alike = 0
+  fc.assert(
+    fc.property(said, said, (inside, told) => {
+      const before = seen.get(toldDigest(told)) ?? told
+      if (before !== told) alike += 1
+      seen.set(toldDigest(told), before)
+      return isDeepStrictEqual(differences(inside, told), differences(inside, before))
+    }),
+    { numRuns: 3000 },
+  )
+  t.ok(alike > 50, 'some are alike')
+  const { readme: _, ...rest } = { ...packument, readme: 'text' }
+  t.equal(toldDigest({ ...packument, readme: 'other' }), toldDigest(rest))
+  t.not(toldDigest({ ...manifest, hasInstallScript: true }), toldDigest(manifest))
 })
 
 t.test('more than one package.json could be installed', async t => {

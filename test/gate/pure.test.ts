@@ -6,7 +6,8 @@ import { openBackground } from '../../lib/gate/background.ts'
 import { openEpochs } from '../../lib/gate/epochs.ts'
 import { openFlights } from '../../lib/gate/flights.ts'
 import { members, parseSlice, type Slice } from '../../lib/gate/json-slices.ts'
-import { readClaims } from '../../lib/gate/package-index.ts'
+import { readClaims, sightingOf, type PackageIndex } from '../../lib/gate/package-index.ts'
+import { exchanged, watch, type PackageRecord } from '../../lib/gate/package-records.ts'
 import { openPackument, slicePackument } from '../../lib/gate/packument.ts'
 
 const sri = (fill: string) => `sha512-${Buffer.alloc(64, fill).toString('base64')}`
@@ -102,6 +103,10 @@ t.test('a packument', async t => {
     code: 'EUPSTREAMDATA',
   })
   await t.rejects(slicePackument(Buffer.from('<html>'), 'pkg'), { code: 'EUPSTREAMDATA' })
+  await t.resolves(slicePackument(Buffer.from('{"name":"pkg"} \n'), 'pkg'))
+  await t.rejects(slicePackument(Buffer.from('{"name":"pkg"} {"name":"pkg"}'), 'pkg'), {
+    code: 'EUPSTREAMDATA',
+  })
   await t.rejects(readClaims(Buffer.from('{"name":"pkg","versions":{"1.0.0":{]}}'), 'pkg'), {
     code: 'EUPSTREAMDATA',
   })
@@ -172,6 +177,51 @@ t.test('claims of a version', async t => {
   t.equal(sha512Of('sha512-short=='), undefined, 'a digest of another length is none')
   t.equal(sha512Of(`sha384-x ${sri('b')}`), sri('b'))
   t.equal(claimsOf({ dist: { attestations: null } }, '1.0.0', 5).attestations?.url, '')
+})
+
+t.test('when a version was seen', async t => {
+  const claim = (version: string, dist: object) => claimsOf({ dist }, version, undefined)
+  const [one, other, sum, another] = [sri('a'), sri('b'), 'a'.repeat(40), 'b'.repeat(40)]
+
+  t.test('whether its bytes are others now', async t => {
+    const moved = (before: object, after: object) =>
+      exchanged(new Map([['1', claim('1', before)]]), new Map([['1', claim('1', after)]]))
+        .length > 0
+    const both = { integrity: one, shasum: sum }
+    t.notOk(moved(both, both))
+    t.notOk(moved({ shasum: sum }, both), 'a stronger digest of the same')
+    t.notOk(moved({}, {}), 'nothing tells')
+    t.ok(moved(both, { integrity: other, shasum: sum }))
+    t.ok(moved(both, { shasum: sum }), 'what was told is not told any more')
+    t.ok(moved({ shasum: sum }, { shasum: another }))
+    t.ok(moved({ shasum: sum }, { integrity: one, shasum: another }))
+    t.ok(moved({ shasum: sum }, { integrity: one }), 'nothing in common')
+    t.ok(moved({}, { integrity: one }), 'it may be anything')
+    t.same(exchanged(new Map([['1', claim('1', both)]]), new Map()), [], 'it is gone')
+  })
+
+  t.test('also one that is called like what every object has', async t => {
+    const kept: PackageRecord = {
+      upstream: 'npm',
+      raw: 'sha512-',
+      lookedAt: 'first',
+      fetchedAt: 0,
+      versions: ['1', 'toString'],
+      appeared: { '1': { firstSeen: 'then' } },
+    }
+    const seen = { firstSeen: '1970-01-01T00:00:01.000Z', absentAt: '1970-01-01T00:00:00.000Z' }
+    const appeared = watch(kept, ['1', '2', 'toString', '__proto__'], [], 1000)
+    t.same(Object.entries(appeared), [
+      ['1', { firstSeen: 'then' }],
+      ['2', seen],
+      ['__proto__', seen],
+    ])
+    t.same(Object.entries(watch(kept, ['1'], ['1'], 1000)), [['1', seen]])
+    t.same(watch(undefined, ['1'], [], 1000), {}, 'the first look tells nothing')
+    const index = { lookedAt: 'first', appeared } as unknown as PackageIndex
+    t.same(sightingOf(index, 'toString'), { firstSeen: 'first' })
+    t.same(sightingOf(index, '2'), seen)
+  })
 })
 
 t.test('dist-tags are never left dangling', async t => {

@@ -1,5 +1,6 @@
 /** When an allow is remembered: rooms of the gate's own, each told what to answer. */
 import t from 'tap'
+import { toldDigest } from '../../lib/evidence/manifest-fields.ts'
 import { openAdmissions, type AdmissionsOptions } from '../../lib/gate/admissions.ts'
 import { openEpochs } from '../../lib/gate/epochs.ts'
 import { openEvidenceBook, type EvidenceBookOptions } from '../../lib/gate/evidence-book.ts'
@@ -26,6 +27,7 @@ const index: PackageIndex = {
   appeared: {},
   stale: false,
 }
+const manifest = { name: 'app', version: '1.0.0' }
 const absent = { state: 'absent' } as const
 const evidence: Evidence = {
   package: id,
@@ -33,6 +35,7 @@ const evidence: Evidence = {
   registrySignature: absent,
   publishAttestation: absent,
   provenance: absent,
+  manifest: { state: 'verified', compared: [], told: toldDigest(manifest) },
   trust: 'now',
 }
 const allow: Verdict = {
@@ -69,6 +72,7 @@ const open = () => {
       get: async () => Promise.resolve(index),
       fresh: () => state.current,
       head: async () => Promise.resolve(state.current),
+      manifest: async () => Promise.resolve(manifest),
     },
     book: {
       gather: async () => {
