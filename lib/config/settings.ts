@@ -169,8 +169,12 @@ export const loadSettings = async (options: {
     ({ path }) => sourceOf(path) === undefined,
   )
   const result = settingsSchema.safeParse(raw)
-  if (!result.success)
-    findings.push(...findingsOf(result.error, { raw, schema: settingsSchema, hide: isSecret }))
+  if (!result.success) {
+    // what a secret lacks for want of its variable has been said
+    const said = new Set(findings.map(({ path }) => path.join('.')))
+    const found = findingsOf(result.error, { raw, schema: settingsSchema, hide: isSecret })
+    findings.push(...found.filter(({ path }) => !said.has(path.join('.'))))
+  }
   // those of the command line stand in place of all, whatever views there are
   if (result.success && overrides.policy === undefined)
     findings.push(...emptyViews(result.data))

@@ -461,6 +461,9 @@ t.test('secrets are filled in from the environment, and never empty', async t =>
   t.equal(settings.upstreams[0]?.token?.reveal(), 'a-hunter2-b')
   t.match(await complaints(), [{ line: 3, column: 5, message: /TOKEN is not set/ }])
   t.match(await complaints({ TOKEN: '' }), [{ line: 3, column: 5, message: /empty/ }])
+  const whole = await at(t, 'upstreams:\n  npm: { token: "${TOKEN}" }').complaints()
+  t.match(whole, [{ line: 2, message: /TOKEN is not set/ }])
+  t.equal(whole.length, 1, 'not that nothing is too little, besides')
   const elsewhere = at(t, 'storage: { path: "${HOME}/x" }')
   t.match(await elsewhere.complaints({ HOME: '/h' }), [
     { line: 1, message: /ATTESTRY_STORAGE_PATH/ },

@@ -83,7 +83,7 @@ const tell = (
   for (const { keyId, validUntil } of keys)
     if (keyId !== key.keyId && validUntil !== undefined)
       io.stderr.write(`${keyId} counts until ${validUntil}.\n`)
-  io.stderr.write('A server that runs knows of it once it is started again.\n')
+  io.stderr.write('A server that runs takes it within twenty seconds, or at once on SIGHUP.\n')
   return 0
 }
 
