@@ -12,6 +12,16 @@ const foundIn = (error: unknown): string | undefined => {
   return code === 'JACKSPEAK' && typeof found === 'string' ? found : undefined
 }
 
+/** Of a value that is none of those an option takes, in our words: jackspeak does not tell which it takes. */
+const choiceIn = (error: unknown): string | undefined => {
+  const { code, name, found, validOptions } = ((error as Error).cause ?? {}) as {
+    readonly [key in 'code' | 'name' | 'found' | 'validOptions']?: unknown
+  }
+  if (code !== 'JACKSPEAK' || !Array.isArray(validOptions)) return undefined
+  const wrong = [found].flat().filter(value => !validOptions.includes(value))
+  return `--${String(name)}: wanted ${validOptions.join(' or ')}; found ${wrong.map(value => JSON.stringify(value)).join(' ')}`
+}
+
 /** A letter is near to itself in the other case only, a word to words that are spelt like it. */
 const nearTo = <C extends ConfigSet>(option: string, { definitions, shorts }: Jack<C>) => {
   const letters = Object.keys(shorts).map(letter => `-${letter}`)
@@ -31,6 +41,8 @@ export const parseArguments = <C extends ConfigSet>(
   try {
     return command.parse([...args])
   } catch (error) {
+    const choice = choiceIn(error)
+    if (choice !== undefined) throw new AttestryError('EUSAGE', choice, { cause: error })
     const found = foundIn(error)
     if (found === undefined) throw error
     // without the value, which may be a secret or long

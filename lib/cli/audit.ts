@@ -1,8 +1,7 @@
 /** `attestry audit`: a lockfile in, a verdict on every package version in it out. */
-import { resolve } from 'node:path'
 import type { Settings } from '../config/settings.ts'
 import { AttestryError } from '../errors.ts'
-import { findLockfile, loadLockfileText } from '../lockfile/find.ts'
+import { loadLockfileText, lockfileAt } from '../lockfile/find.ts'
 import type { Lockfile } from '../lockfile/lockfile.ts'
 import { readLockfile } from '../lockfile/read.ts'
 import { upstreamFor } from '../policy/namespace.ts'
@@ -48,8 +47,7 @@ const openTarget = async (
   io: Io,
 ): Promise<Target> => {
   const { cwd } = io
-  const file =
-    options.lockfile === undefined ? await findLockfile(cwd) : resolve(cwd, options.lockfile)
+  const file = await lockfileAt(options.lockfile, cwd)
   const shown = shownPath(file, cwd)
   const text = await loadLockfileText(file)
   const lockfile = readLockfile(text, { file: shown })

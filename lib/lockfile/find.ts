@@ -1,6 +1,6 @@
 /** Which lockfile a folder has, and its text. The only file of this room that reads files. */
-import { open, readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { open, readdir, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { AttestryError, messageOf } from '../errors.ts'
 import { MAX_LOCKFILE } from './read.ts'
 
@@ -36,7 +36,7 @@ export const findLockfile = async (folder: string): Promise<string> => {
   if (first === undefined)
     throw new AttestryError(
       'ELOCKFILE',
-      `${folder}: found no lockfile; wanted ${names.slice(0, -1).join(', ')}`,
+      `${folder}: found ${present.has('deno.lock') ? 'deno.lock alone, which is not read' : 'no lockfile'}; wanted ${names.slice(0, -1).join(', ')}`,
     )
   if (found.length > 1)
     throw new AttestryError(
@@ -45,6 +45,18 @@ export const findLockfile = async (folder: string): Promise<string> => {
       { details: { found } },
     )
   return join(folder, first)
+}
+
+/**
+ * The lockfile that somebody named, or that of the folder they named, or of `cwd`. Absolute. That a
+ * file is not there is told when it is read.
+ *
+ * @throws {AttestryError} ELOCKFILE when a folder has none, or several.
+ */
+export const lockfileAt = async (named: string | undefined, cwd: string): Promise<string> => {
+  const path = resolve(cwd, named ?? '.')
+  const info = await stat(path).catch(() => undefined)
+  return named === undefined || info?.isDirectory() === true ? findLockfile(path) : path
 }
 
 /**
@@ -63,7 +75,8 @@ export const loadLockfileText = async (file: string): Promise<string> => {
     bytes = await handle.readFile()
   } catch (cause) {
     if (cause instanceof AttestryError) throw cause
-    throw fail(messageOf(cause), cause)
+    const { code } = cause as NodeJS.ErrnoException
+    throw fail(code === 'ENOENT' ? 'there is no such file' : messageOf(cause), cause)
   }
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)

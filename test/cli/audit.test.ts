@@ -393,9 +393,9 @@ t.test('wrong usage is 2', async t => {
     t.match(await run(args), { code: 2, stdout: '', stderr: /^EUSAGE: /m }, args.join(' '))
   t.match(await run(['--help']), { code: 0, stdout: /--sarif/ })
   t.match(await run(['missing.json']), { code: 2, stderr: /^ELOCKFILE: /m })
-  t.match(await run(['.']), { code: 2, stderr: /^ELOCKFILE: /m })
   await writeFile(join(cwd, 'yarn.lock'), '{')
   t.match(await run(), { code: 2, stderr: /^ELOCKFILE: /m }, 'two lockfiles')
+  t.match(await run(['.']), { code: 2, stderr: /found .* and yarn\.lock/ }, 'by its folder')
   t.match(await run(['yarn.lock']), { code: 2, stderr: /yarn\.lock:1:/ })
 })
 

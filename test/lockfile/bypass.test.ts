@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { bypasses, fixBypasses, type Bypass } from '../../lib/lockfile/bypass.ts'
-import { findLockfile, loadLockfileText } from '../../lib/lockfile/find.ts'
+import { findLockfile, loadLockfileText, lockfileAt } from '../../lib/lockfile/find.ts'
 import { MAX_LOCKFILE, readLockfile } from '../../lib/lockfile/read.ts'
 import { npmRegistry } from '../../lib/upstream/default-registry.ts'
 import { digest, lockedRegistry, read, sample, samples } from './samples.ts'
@@ -223,6 +223,8 @@ t.test('which lockfile a folder has', async t => {
   const put = (name: string, text: string | Buffer = '') => writeFile(join(folder, name), text)
   await t.rejects(findLockfile(folder), { code: 'ELOCKFILE' })
   await t.rejects(findLockfile(join(folder, 'none')), { code: 'ELOCKFILE' })
+  await put('deno.lock')
+  await t.rejects(findLockfile(folder), { code: 'ELOCKFILE', message: /deno\.lock alone/ })
   await put('bun.lockb')
   t.equal(await findLockfile(folder), join(folder, 'bun.lockb'))
   await put('bun.lock')
@@ -237,7 +239,12 @@ t.test('which lockfile a folder has', async t => {
   await rm(join(folder, 'bun.lockb'))
   t.equal(await findLockfile(folder), join(folder, 'package-lock.json'))
   await put('npm-shrinkwrap.json')
-  t.equal(await findLockfile(folder), join(folder, 'npm-shrinkwrap.json'), 'as npm does')
+  const shrinkwrap = join(folder, 'npm-shrinkwrap.json')
+  t.equal(await findLockfile(folder), shrinkwrap, 'as npm does')
+  t.equal(await lockfileAt(undefined, folder), shrinkwrap)
+  t.equal(await lockfileAt('.', folder), shrinkwrap, 'a folder stands for the one in it')
+  t.equal(await lockfileAt('package-lock.json', folder), join(folder, 'package-lock.json'))
+  t.equal(await lockfileAt('none', folder), join(folder, 'none'), 'told when it is read')
 
   await put('yarn.lock', 'caf\u00e9\n')
   t.equal(await loadLockfileText(join(folder, 'yarn.lock')), 'caf\u00e9\n')
@@ -249,7 +256,10 @@ t.test('which lockfile a folder has', async t => {
   )
   const binary = await loadLockfileText(join(folder, 'bun.lockb'))
   t.throws(() => readLockfile(binary, { file: 'bun.lockb' }), { message: /save-text-lockfile/ })
-  await t.rejects(loadLockfileText(join(folder, 'none')), { code: 'ELOCKFILE' })
+  await t.rejects(loadLockfileText(join(folder, 'none')), {
+    code: 'ELOCKFILE',
+    message: /none:1:1: there is no such file/,
+  })
   await t.rejects(loadLockfileText(folder), { code: 'ELOCKFILE' })
   // a hole: it takes no room on disk
   await put('large', '')

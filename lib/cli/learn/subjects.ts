@@ -1,6 +1,5 @@
 /** What there is to learn from: a lockfile, or the record of what was admitted. */
-import { resolve } from 'node:path'
-import { findLockfile, loadLockfileText } from '../../lockfile/find.ts'
+import { loadLockfileText, lockfileAt } from '../../lockfile/find.ts'
 import { readLockfile } from '../../lockfile/read.ts'
 import { lastTime } from '../../store/audit-rules.ts'
 import type { AuditLog } from '../../store/store.ts'
@@ -25,7 +24,7 @@ export const lockedSubjects = async (
   cwd: string,
   registry: string,
 ): Promise<Found> => {
-  const file = lockfile === undefined ? await findLockfile(cwd) : resolve(cwd, lockfile)
+  const file = await lockfileAt(lockfile, cwd)
   const shown = shownPath(file, cwd)
   const { subjects, notJudged } = subjectsOf(
     readLockfile(await loadLockfileText(file), { file: shown }),

@@ -1,7 +1,5 @@
 /** The package versions of a lockfile, each once. */
-import { stat } from 'node:fs/promises'
-import { resolve } from 'node:path'
-import { findLockfile, loadLockfileText } from '../../lockfile/find.ts'
+import { loadLockfileText, lockfileAt } from '../../lockfile/find.ts'
 import { readLockfile } from '../../lockfile/read.ts'
 import type { Integrity, PackageId } from '../../types.ts'
 import { shownPath } from '../audit/reports.ts'
@@ -12,9 +10,7 @@ const sha512 = /^sha512-[A-Za-z0-9+/]{86}==$/
 
 /** Those that come from a registry. `file` may be a folder, which has one lockfile. Throws ELOCKFILE. */
 export const lockedPackages = async (file: string, cwd: string): Promise<readonly Pinned[]> => {
-  const path = resolve(cwd, file)
-  const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true
-  const found = isFolder ? await findLockfile(path) : path
+  const found = await lockfileAt(file, cwd)
   const { packages } = readLockfile(await loadLockfileText(found), {
     file: shownPath(found, cwd),
   })
