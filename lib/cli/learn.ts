@@ -160,7 +160,9 @@ const run = async (options: LearnOptions, io: Io): Promise<Outcome> => {
     proven(lesson, sifted, inputs, around, target, now)
     const names = { before: target.shown, after: target.shown }
     const text = isCrlf(target.text) ? lesson.text.replaceAll('\n', '\r\n') : lesson.text
-    const changed = text !== target.text
+    // a new policy that says nothing would only be taken for one that says something
+    const isEmpty = lesson.identities.length + lesson.rules.length === 0
+    const changed = text !== target.text && !(isEmpty && target.text === undefined)
     if (options.write && changed) await writeTarget(target, text)
     return {
       origin: found.origin,

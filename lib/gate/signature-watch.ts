@@ -26,7 +26,7 @@ export const openSignatureWatch = (onStripping: (upstream: string) => void): Sig
     note: upstream => {
       const tally = tallies.get(upstream)
       if (!tally || tally.packages === 0 || tally.signed > 0) return undefined
-      return `The upstream ${upstream} has served no registry signature with any of ${tally.packages} packages since this server started: it strips them or does not sign, so nothing from it can be proven.`
+      return `The upstream ${upstream} has served no registry signature with ${tally.packages === 1 ? 'the one package' : `any of ${tally.packages} packages`} asked for since this server started: it strips them or does not sign, so nothing from it can be proven.`
     },
   }
 }

@@ -259,6 +259,13 @@ t.test('what cannot be checked is not learned, and keeps what guards it', async 
   t.equal(await read(), policy)
 })
 
+t.test('a policy that would say nothing is not made', async t => {
+  const { learn, folder } = await project(t)
+  const { code, stderr } = await learn(['--offline', '--write', '--storage=empty'])
+  t.match({ code, stderr }, { code: 2, stderr: /There was nothing to learn/ })
+  t.notOk((await readdir(folder)).includes('attestry.policy.yaml'))
+})
+
 t.test('from the audit record', async t => {
   const { folder, learn, write } = await project(t)
   await publish('tool', '9.9.9', at({ ...tool, repositoryId: '666' }, 'refs/heads/main'))
