@@ -32,7 +32,11 @@ t.test('create, list, rotate, export', async t => {
   const at = ['--upstream', 'acme']
   t.match(await run('list', ...at), { code: 0, stdout: /no keys in .*acme-keys/ })
   const made = await run('create', ...at, '--for', '365d')
-  t.match(made, { code: 0, stdout: /^SHA256:[A-Za-z0-9+/]{43}\n$/, stderr: /within twenty seconds/ })
+  t.match(made, {
+    code: 0,
+    stdout: /^SHA256:[A-Za-z0-9+/]{43}\n$/,
+    stderr: /within twenty seconds/,
+  })
   const keyId = made.stdout.trim()
 
   const folder = join(cwd, 'acme-keys')
