@@ -249,7 +249,7 @@ t.test('verify, checkpoint, key', async t => {
   t.match(await run('checkpoint', '--storage', 'empty'), { code: 2, stderr: /ENOTFOUND/ })
   t.match(await run('verify', '--storage', 'empty'), { code: 0 })
   const wide = await runCli(['log', 'verify'], { cwd, columns: 80 })
-  t.match(wide.stderr, /Verifying/, 'progress on a terminal')
+  t.match(wide.stderr, /verifying/, 'progress on a terminal')
 })
 
 t.test('one entry for several', async t => {

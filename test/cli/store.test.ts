@@ -327,6 +327,23 @@ t.test('hostile archives', async t => {
   t.match(await run('import'), { code: 2, stderr: /EUSAGE/ })
 })
 
+t.test('long work shows on a terminal how far it is', async t => {
+  const site = await siteWith(t)
+  const file = join(home.cwd, 'shown.tar')
+  for (const [cwd, title, ...argv] of [
+    [home.cwd, 'writing', 'export', file],
+    [home.cwd, 'hashing', 'scrub'],
+    [site.cwd, 'verifying', 'import', file],
+  ] as const) {
+    const { code, stderr } = await runCli(['store', ...argv], { cwd, columns: 80 })
+    t.ok(code < 2, stderr)
+    t.match(stderr, new RegExp(`${title}  .*[1-9]/[1-9]`), argv[0])
+    t.ok(stderr.endsWith('\r\u001b[K'), 'and is gone')
+    t.equal((await runCli(['store', ...argv], { cwd })).stderr, '', 'not in a pipe')
+  }
+  await rm(file)
+})
+
 t.test('stats, scrub and gc', async t => {
   const { cwd, run } = home
   const stats = JSON.parse((await run('stats', '--json')).stdout) as {

@@ -1,6 +1,6 @@
 /** A bar on a terminal while work is under way; gone without a trace when it ends. */
-import type { Output } from '../io.ts'
-import { plain, type Paint } from './paint.ts'
+import type { Io, Output } from '../io.ts'
+import { paintFor, plain, type Paint } from './paint.ts'
 import { idOf } from './result.ts'
 
 export type Progress = {
@@ -91,5 +91,19 @@ export const openProgress = (options: ProgressOptions): Progress => {
       clearInterval(timer)
       output.write(clear)
     },
+  }
+}
+
+/** On stderr, while `work` lasts and however it ends. */
+export const withProgress = async <T>(
+  { stderr, env }: Pick<Io, 'stderr' | 'env'>,
+  { title, total }: Pick<ProgressOptions, 'title' | 'total'>,
+  work: (progress: Progress) => Promise<T>,
+): Promise<T> => {
+  const progress = openProgress({ output: stderr, paint: paintFor(stderr, env), title, total })
+  try {
+    return await work(progress)
+  } finally {
+    progress.end()
   }
 }

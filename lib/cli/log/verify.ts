@@ -5,7 +5,7 @@ import { AttestryError, messageOf } from '../../errors.ts'
 import { keptCheckpointOf, verifiersOf } from '../../sealing/open-sealing.ts'
 import { verifyLog, type LogReport } from '../../sealing/verify-log.ts'
 import { noteMax, parseVerifierKey, type NoteVerifier } from '../../transparency/note.ts'
-import { openProgress } from '../audit/progress.ts'
+import { withProgress } from '../audit/progress.ts'
 import { prunedEntries } from './archive.ts'
 import { helpText, parseOptions } from '../arguments.ts'
 import type { Io, Run } from '../io.ts'
@@ -77,20 +77,6 @@ export const exitCodeOf = ({ size, checkpoints, findings }: LogReport): number =
   return size > 0 && checkpoints.length === 0 ? 2 : 0
 }
 
-const withProgress = async <T>(
-  io: Io,
-  total: number,
-  work: (done: (count: number) => void) => Promise<T>,
-): Promise<T> => {
-  const paint = (_: unknown, text: string) => text
-  const progress = openProgress({ output: io.stderr, paint, title: 'Verifying', total })
-  try {
-    return await work(progress.to)
-  } finally {
-    progress.end()
-  }
-}
-
 export const verify: Run = async (args, io) => {
   const command = options()
   const values = parseOptions(command, args)
@@ -109,8 +95,11 @@ export const verify: Run = async (args, io) => {
     const { size } = await audit.tree()
     const outsiders = [...(note === undefined ? [] : [{ source: kept.path, note }]), ...outside]
     const archives = (values.archive ?? []).map(file => prunedEntries(resolve(io.cwd, file)))
-    const report = await withProgress(io, size, onProgress =>
-      verifyLog({ audit, keys, outside: outsiders, archives, onProgress }),
+    const report = await withProgress(
+      io,
+      { title: 'verifying', total: size },
+      ({ to: onProgress }) =>
+        verifyLog({ audit, keys, outside: outsiders, archives, onProgress }),
     )
     const code = exitCodeOf(report)
     const result = ['verified', 'refuted', 'unsigned'][code]

@@ -7,7 +7,8 @@ import { readLockfile } from '../../lockfile/read.ts'
 import type { Store } from '../../store/store.ts'
 import type { Integrity } from '../../types.ts'
 import { helpText, parseArguments } from '../arguments.ts'
-import type { Run } from '../io.ts'
+import { withProgress } from '../audit/progress.ts'
+import type { Io, Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 import {
   attestationsPath,
@@ -71,7 +72,7 @@ const writeVouches = async (store: Store, wanted: Wanted, out: ArchiveWriter) =>
   return count
 }
 
-const writeStore = async (store: Store, wanted: Wanted, out: ArchiveWriter) => {
+const writeStore = async (store: Store, wanted: Wanted, out: ArchiveWriter, io: Io) => {
   const { records, blobs } = store
   const packages: (Contents['packages'][number] & { readonly raw: Integrity })[] = []
   for await (const [name, { upstream, raw, fetchedAt }] of records.list<PackageRecord>(
@@ -91,10 +92,10 @@ const writeStore = async (store: Store, wanted: Wanted, out: ArchiveWriter) => {
   const missing = new Set<string>()
   for (const [name, versions] of wanted ?? [])
     for (const version of versions) missing.add(`${name}@${version}`)
-  for (const { name, raw, upstream } of packages) {
+  const writePackage = async ({ name, raw, upstream }: (typeof packages)[number]) => {
     const start = `attestations ${upstream} `
     const text = await blobs.get(raw)
-    if (!text) continue
+    if (!text) return
     await out.add(packumentPath(name), text)
     for await (const [key, { text: body }] of records.list<{ readonly text: string }>(
       'document',
@@ -114,6 +115,13 @@ const writeStore = async (store: Store, wanted: Wanted, out: ArchiveWriter) => {
       tarballs++
     }
   }
+  const total = packages.length
+  await withProgress(io, { title: 'writing', total }, async progress => {
+    for (const one of packages) {
+      await writePackage(one)
+      progress.step()
+    }
+  })
   const vouches = await writeVouches(store, wanted, out)
   return { packages: packages.length, tarballs, vouches, missing: [...missing] }
 }
@@ -141,7 +149,7 @@ export const exportStore: Run = async (args, io) => {
       throw new AttestryError('EARCHIVE', `${file}: ${messageOf(error)}`, { cause: error })
     })
     try {
-      const written = await writeStore(store, wanted, out)
+      const written = await writeStore(store, wanted, out, io)
       const { bytes } = await out.finish()
       if (values.json) io.stdout.write(jsonText({ file, bytes, ...written }))
       else {

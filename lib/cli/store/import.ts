@@ -11,6 +11,7 @@ import { reasonsText } from '../../gate/reasons.ts'
 import { openRooms, type Rooms } from '../../rooms.ts'
 import type { PackageId } from '../../types.ts'
 import { helpText, parseArguments } from '../arguments.ts'
+import { withProgress } from '../audit/progress.ts'
 import type { Io, Run } from '../io.ts'
 import { sessionJack, sessionSettings } from '../session.ts'
 import { jsonText } from '../store-session.ts'
@@ -166,12 +167,18 @@ export const importStore: Run = async (args, io) => {
       await eachOf(archive.vouched, async id => {
         outcomes.push(...(await takeVouches(gate, archive, id)))
       })
-      await eachOf([...offered.keys()], async packageName => {
-        const failed = await takePackument(gate, packageName)
-        if (failed) outcomes.push(failed)
-      })
-      await eachOf(archive.tarballs, async id => {
-        outcomes.push(await wanted.run(id, () => takeTarball(gate, id)))
+      const total = offered.size + archive.tarballs.length
+      await withProgress(io, { title: 'verifying', total }, async progress => {
+        await eachOf([...offered.keys()], async packageName => {
+          const failed = await takePackument(gate, packageName)
+          if (failed) outcomes.push(failed)
+          progress.step()
+        })
+        await eachOf(archive.tarballs, async id => {
+          progress.at(id)
+          outcomes.push(await wanted.run(id, () => takeTarball(gate, id)))
+          progress.step()
+        })
       })
       await gate.idle()
       return report(io, values.json === true, outcomes, archive.ignored)

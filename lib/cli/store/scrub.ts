@@ -1,6 +1,7 @@
 /** `attestry store scrub` */
 import type { StoreEvent } from '../../store/store-event.ts'
 import { helpText, parseOptions } from '../arguments.ts'
+import { withProgress } from '../audit/progress.ts'
 import type { Run } from '../io.ts'
 import { jsonText, storeJack, withStore } from '../store-session.ts'
 import { sizeText } from './stats.ts'
@@ -26,14 +27,19 @@ export const scrub: Run = async (args, io) => {
     values,
     io,
     async ({ blobs }) => {
-      let count = 0
-      let bytes = 0
-      for await (const { integrity, size } of blobs.list()) {
-        count++
-        // one that is gone by now was evicted, and is no damage
-        if (await blobs.verify(integrity)) bytes += size
-      }
-      return { count, bytes }
+      let total = 0
+      for await (const _ of blobs.list()) total++
+      return withProgress(io, { title: 'hashing', total }, async progress => {
+        let count = 0
+        let bytes = 0
+        for await (const { integrity, size } of blobs.list()) {
+          count++
+          // one that is gone by now was evicted, and is no damage
+          if (await blobs.verify(integrity)) bytes += size
+          progress.step()
+        }
+        return { count, bytes }
+      })
     },
     log,
   )
