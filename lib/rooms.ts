@@ -14,6 +14,7 @@ import {
   type PolicyOptions,
   type Rollout,
 } from './open-policies.ts'
+import { maker } from './maker.ts'
 import { openStore } from './open-store.ts'
 import type { Policy } from './policy/policy.ts'
 import type { OwnMember } from './rollout/roster.ts'
@@ -239,6 +240,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
       ...(member && { member }),
       instance,
       openGate: publicUrl => {
+        const made = maker()
         const gate = opened(
           openGate({
             store,
@@ -258,7 +260,7 @@ export const openRooms = async (options: RoomsOptions): Promise<Rooms> => {
               ...(offline && { packumentTtl: Number.POSITIVE_INFINITY }),
               ...(options.upstreamFor && { packumentTtl: 0, staleIfError: -1 }),
             },
-            maker: version,
+            ...(made !== undefined && { maker: made }),
             repeats: settings.auditLog.repeats,
             now,
             observer,

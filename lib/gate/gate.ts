@@ -89,7 +89,7 @@ export type GateOptions = {
   }
   /** Milliseconds in which verdicts given to one client again are one audit entry; default 0. */
   readonly repeats?: number
-  /** The version of this program; with it answers and verdicts are kept in the store. */
+  /** This program as it is (`maker.ts`); with it answers and verdicts are kept in the store. */
   readonly maker?: string
   readonly now?: () => Date
   readonly observer?: GateObserver

@@ -12,7 +12,7 @@ import type { PackageHead } from './package-index.ts'
 import type { VouchBook } from './vouch-book.ts'
 
 export type GroundsOptions = {
-  /** The version of this program; another one may judge otherwise. */
+  /** This program; another one, or the same with other code, may judge otherwise. */
   readonly maker: string
   readonly policies: () => readonly Policy[]
   readonly book: Pick<EvidenceBook, 'digest'>

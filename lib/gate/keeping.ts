@@ -19,7 +19,7 @@ export type Keeping = {
 
 export const openKeeping = (options: {
   readonly store: Pick<Store, 'records' | 'blobs'>
-  /** The version of this program; without it nothing is kept. */
+  /** This program as it is; without it nothing is kept. */
   readonly maker: string | undefined
   readonly background: Pick<Background, 'add' | 'idle'>
   readonly onError: (key: string, error: unknown) => void

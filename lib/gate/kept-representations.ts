@@ -20,7 +20,7 @@ export type MadeFrom = {
 /** Kept in the collection `representation`; large bytes as a blob, others in base64. */
 type Kept = MadeFrom &
   Omit<Representation, 'gzip'> & {
-    /** The version that made it; another one may make it differently. */
+    /** The program that made it; another one may make it differently. */
     readonly maker: string
   } & ({ readonly blob: Integrity } | { readonly gzip: string })
 

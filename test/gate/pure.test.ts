@@ -1,3 +1,6 @@
+import { cp, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { claimsOf, sha512Of } from '../../lib/gate/claims.ts'
@@ -9,6 +12,7 @@ import { members, parseSlice, type Slice } from '../../lib/gate/json-slices.ts'
 import { readClaims, sightingOf, type PackageIndex } from '../../lib/gate/package-index.ts'
 import { exchanged, watch, type PackageRecord } from '../../lib/gate/package-records.ts'
 import { openPackument, slicePackument } from '../../lib/gate/packument.ts'
+import { maker, makerAt } from '../../lib/maker.ts'
 
 const sri = (fill: string) => `sha512-${Buffer.alloc(64, fill).toString('base64')}`
 
@@ -243,6 +247,51 @@ t.test('dist-tags are never left dangling', async t => {
   })
   t.same(repointDistTags(tags, shown()), {})
   t.same(repointDistTags({ next: '1.0.0' }, shown()), {}, 'no latest is invented')
+})
+
+t.test('who made what is kept is the program as it is', async t => {
+  const lib = join(import.meta.dirname, '../../lib')
+  const home = await mkdtemp(join(tmpdir(), 'attestry-maker-'))
+  t.teardown(() => rm(home, { recursive: true, force: true }))
+  await cp(lib, home, { recursive: true })
+  const first = makerAt(home)
+  t.equal(first, maker(), 'wherever it lies')
+  t.match(first, process.version)
+  const changed = async (work: () => Promise<void>, back: () => Promise<void>) => {
+    await work()
+    const other = makerAt(home)
+    await back()
+    t.equal(makerAt(home), first)
+    return other !== first
+  }
+  for (const room of ['evidence', 'gate', 'policy', 'upstream']) {
+    const entries = await readdir(join(home, room), { withFileTypes: true })
+    t.ok(
+      entries.every(entry => entry.isFile()),
+      'there are no folders to look into',
+    )
+    const file = join(home, room, 'added.ts')
+    const added = await changed(
+      () => writeFile(file, '// new'),
+      () => rm(file),
+    )
+    t.ok(added, room)
+  }
+  const [file, moved] = [join(home, 'policy/age.ts'), join(home, 'policy/older.ts')]
+  t.ok(
+    await changed(
+      () => rename(file, moved),
+      () => rename(moved, file),
+    ),
+  )
+  const types = join(home, 'policy/age.d.ts')
+  t.notOk(
+    await changed(
+      () => writeFile(types, ''),
+      () => rm(types),
+    ),
+  )
+  t.equal(makerAt(join(home, 'nowhere')), undefined, 'what cannot be told is nobody')
 })
 
 t.test('one flight per key', async t => {

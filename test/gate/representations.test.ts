@@ -15,6 +15,7 @@ import { openPace } from '../../lib/gate/pace.ts'
 import type { PackageIndex } from '../../lib/gate/package-index.ts'
 import type { Representation } from '../../lib/gate/representation.ts'
 import { openViews, type ViewsOptions } from '../../lib/gate/views.ts'
+import { maker } from '../../lib/maker.ts'
 import { parsePolicy } from '../../lib/policy/parse.ts'
 import type { Integrity } from '../../lib/types.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
@@ -37,7 +38,12 @@ rules: [{ packages: ['big@1.1.0'], deny: { reason: no } }]
 `
 const policies = (text: string) => [parsePolicy(text, { file: 'p.yaml', name: 'p.yaml' })]
 
-type Kept = { readonly blob: Integrity; readonly etag: string; readonly raw: Integrity }
+type Kept = {
+  readonly blob: Integrity
+  readonly etag: string
+  readonly raw: Integrity
+  readonly maker: string
+}
 
 const open = async (t: Test, storage: string) => {
   const proxy = await startProxy({
@@ -70,6 +76,7 @@ t.test('after a restart', async t => {
   const [entry] = await first.kept()
   if (!entry) throw new Error('nothing is kept')
   t.equal(entry[1].etag, made.representation.etag)
+  t.equal(entry[1].maker, maker())
   t.equal((await first.kept()).length, 1)
 
   // bytes that could not be made here show whether they are made or read

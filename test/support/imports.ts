@@ -17,6 +17,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/types.ts': { imports: [], never: { modules: /./, why: 'the vocabulary needs nothing' } },
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
   'lib/version.ts': { imports: [] },
+  'lib/maker.ts': { imports: ['lib/version.ts'] },
   'lib/open-store.ts': { imports: [...words, 'lib/config/', 'lib/store/'] },
   'lib/wait-for-store.ts': { imports: [...words, 'lib/http/front.ts'] },
   'lib/open-policies.ts': {
@@ -35,6 +36,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [
       ...words,
       'lib/version.ts',
+      'lib/maker.ts',
       'lib/open-store.ts',
       'lib/signers.ts',
       ...parts,
