@@ -3,11 +3,13 @@
  * linter's: .oxlintrc.json.)
  */
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { wantedNode } from '../lib/cli/node-version.ts'
 import { errorTable } from '../lib/errors.ts'
+import { revision } from '../lib/revision.ts'
 import { npmRegistry } from '../lib/upstream/default-registry.ts'
 import { importComplaints, rooms, specifiers } from './support/imports.ts'
 
@@ -102,6 +104,35 @@ t.test('docs/dependencies.md has a reason for every dependency', async t => {
   const told = Array.from(page.matchAll(/^\| (`.*?`) +\|/gm), row => row[1]?.split(', ') ?? [])
   const names = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies })
   t.strictSame(told.flat().sort(), names.map(name => `\`${name}\``).sort())
+})
+
+t.test('what verifies does not change unnoticed', async t => {
+  const lock = JSON.parse(text('package-lock.json')) as {
+    packages: Record<string, { version: string }>
+  }
+  const libraries = ['@noble/curves', 'semver', 'tar'].map(name => `node_modules/${name}`)
+  const hash = createHash('sha256')
+  for (const [at, { version }] of Object.entries(lock.packages))
+    if (
+      /^node_modules\/@sigstore\/(bundle|core|protobuf-specs|verify)$/.test(at) ||
+      libraries.includes(at)
+    )
+      hash.update(`${at} ${version}\n`)
+  // remarks and layout do not count
+  const code = (file: string) =>
+    text(file)
+      .split('\n')
+      .map(line => line.trim())
+      .filter(line => !/^(\/\/|\/?\*)/.test(line))
+      .join('')
+  for (const file of sources.filter(name => name.startsWith('lib/evidence/')))
+    hash.update(`${file} ${code(file)}\n`)
+  const found = hash.digest('base64url')
+  t.strictSame(
+    [revision, found],
+    [1, 'AUt4N3t65DXXWDj9TDnyRmwPDi2s6jbTAsxRI1anM2o'],
+    `lib/evidence, or what it leans on, has changed. Raise lib/revision.ts where it comes to other facts of the same claims (then what stores hold is found out again); in any case write here what was found: ${found}`,
+  )
 })
 
 t.test('no file names the host of a registry', async t => {

@@ -1,6 +1,7 @@
 /** What of a manifest is compared, read as npm reads it: of package.json and of packuments alike. */
 import { hash } from 'node:crypto'
 import parse from 'semver/functions/parse.js'
+import { revision } from '../revision.ts'
 import { isRecord } from './statement.ts'
 
 export type Manifest = Readonly<Record<string, unknown>>
@@ -88,12 +89,13 @@ export const trimmed = (value: unknown) =>
 
 /**
  * Over everything that a packument's manifest is asked when it is compared: an agreement holds as
- * long as this is the same. sha256, base64url.
+ * long as this is the same. sha256, base64url; with the revision of what compares.
  */
 export const toldDigest = (packument: Manifest): string => {
   const sorted = (map: ReadonlyMap<string, string>) =>
     [...map].toSorted(([a], [b]) => (a < b ? -1 : 1))
   const said = [
+    revision,
     trimmed(packument.name),
     versionOf(packument.version),
     sorted(installed(packument)),

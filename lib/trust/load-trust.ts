@@ -3,6 +3,7 @@
  * files, read once. A server uses open-trust.ts, which renews it.
  */
 import { AttestryError } from '../errors.ts'
+import { revision } from '../revision.ts'
 import type { RegistryKey, RootScope, TrustMaterial } from '../types.ts'
 import { readJson } from './files.ts'
 import { registryKeysOf } from './keys-source.ts'
@@ -19,7 +20,8 @@ export type TrustOptions = {
 
 /**
  * Puts parts together that were read and checked elsewhere. The digest is over their content, not
- * its spelling, so that the same root from a file and from a package is the same trust material.
+ * its spelling, so that the same root from a file and from a package is the same trust material, and
+ * over the revision of what verifies by them.
  */
 export const assembleTrust = (parts: {
   readonly roots: readonly object[]
@@ -29,7 +31,7 @@ export const assembleTrust = (parts: {
 }): TrustMaterial => {
   const { roots, registryKeys, sources, scopes: given = [] } = parts
   const scopes = given.some(scope => Object.keys(scope).length > 0) ? { scopes: given } : {}
-  const digest = contentDigest({ roots, ...scopes, registryKeys })
+  const digest = contentDigest({ roots, ...scopes, registryKeys, revision })
   return { digest, roots, ...scopes, registryKeys, sources }
 }
 

@@ -17,6 +17,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'lib/types.ts': { imports: [], never: { modules: /./, why: 'the vocabulary needs nothing' } },
   'lib/errors.ts': { imports: [], never: { modules: /./, why: 'the table needs nothing' } },
   'lib/version.ts': { imports: [] },
+  'lib/revision.ts': { imports: [] },
   'lib/maker.ts': { imports: ['lib/version.ts'] },
   'lib/open-store.ts': { imports: [...words, 'lib/config/', 'lib/store/'] },
   'lib/wait-for-store.ts': { imports: [...words, 'lib/http/front.ts'] },
@@ -103,6 +104,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [
       ...words,
       'lib/key-id.ts',
+      'lib/revision.ts',
       'lib/upstream/default-registry.ts',
       'lib/policy/glob.ts',
     ],
@@ -112,7 +114,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       why: 'cryptography over bytes handed in: no network and no files',
     },
   },
-  'lib/trust/': { imports: [...words, 'lib/key-id.ts'] },
+  'lib/trust/': { imports: [...words, 'lib/key-id.ts', 'lib/revision.ts'] },
   'lib/attest/': {
     imports: [...words, 'lib/key-id.ts', 'lib/version.ts', 'lib/trust/registry-key.ts'],
     never: { modules: /^(node:fs\b|koa$|jackspeak$)/, why: 'keys and tokens are handed in' },

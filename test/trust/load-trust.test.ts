@@ -3,7 +3,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { AttestryError } from '../../lib/errors.ts'
+import { revision } from '../../lib/revision.ts'
 import { loadTrust, type TrustOptions } from '../../lib/trust/load-trust.ts'
+import { contentDigest } from '../../lib/trust/status.ts'
 import { npmRegistry } from '../../lib/upstream/default-registry.ts'
 import {
   keysEndpoint,
@@ -50,6 +52,8 @@ t.test('what the sigstore packages ship', async t => {
   const none = await loadTrust({ roots: ['public-good'], registryKeys: 'none' })
   t.strictSame(none.registryKeys, [])
   t.not(none.digest, trust.digest)
+  const { roots, registryKeys } = trust
+  t.equal(trust.digest, contentDigest({ roots, registryKeys, revision }), 'and what verifies')
 })
 
 t.test('the digest is over the content, not its spelling', async t => {
