@@ -97,6 +97,21 @@ export type Finding = {
   readonly index?: number
 }
 
+const KINDS: Readonly<Record<string, string>> = {
+  object: 'a mapping of keys to values',
+  array: 'a list',
+  string: 'text',
+  number: 'a number',
+  boolean: 'true or false',
+}
+
+/** The schema's own words, else ours for zod's about the kind of a value. */
+const wordsOf = ({ message }: Issue): string => {
+  const [, kind = ''] = /^Invalid input: expected (\w+)/.exec(message) ?? []
+  const said = KINDS[kind]
+  return said === undefined ? message : `wanted ${said}`
+}
+
 /** What a failed check says, in our words; `hide` names the values that must not be repeated. */
 export const findingsOf = (
   error: z.ZodError,
@@ -126,7 +141,7 @@ export const findingsOf = (
       if (issue.code === 'custom' && typeof value === 'object')
         return [{ path, message: `${name}: ${issue.message}` }]
       const said = value === undefined ? 'nothing' : hide?.(path) ? 'it' : describe(value)
-      return [{ path, message: `${name}: ${issue.message}; found ${said}` }]
+      return [{ path, message: `${name}: ${wordsOf(issue)}; found ${said}` }]
     })
 }
 

@@ -59,6 +59,13 @@ t.test('complaints stand where the mistake is', async t => {
   t.strictSame(places('name: x\nname: y'), ['2:1'], 'a key given twice')
   t.strictSame(places('- a'), ['1:1'], 'not a mapping')
   t.strictSame(places('name: "x'), ['1:9'], 'broken YAML')
+  t.strictSame(places('colr: x\nname: 3\nnam: y'), ['1:1', '2:1', '3:1'], 'from the top down')
+})
+
+t.test('what was wanted is said in the words of the file', async t => {
+  const [list] = complaints('- a')
+  t.equal(list?.message, 'document: wanted a mapping of keys to values; found a list')
+  t.equal(complaints('name: 3')[0]?.message, 'name: wanted text; found 3')
 })
 
 t.test('an unknown key is told with the nearest known ones', async t => {
