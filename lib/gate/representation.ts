@@ -140,7 +140,10 @@ const restrictionsOf = (
   const lines = newest.slice(0, 5).map(([version, verdict]) => {
     return `${name}@${version} ${reasonsText(verdict)} See ${whyUrl(addresses, name, version)}`
   })
-  const more = newest.length > 5 ? [`${newest.length - 5} more versions are refused.`] : []
+  // which one was asked for nobody knows here
+  const others = newest.length - lines.length
+  const told = whyUrl(addresses, name, 'VERSION')
+  const more = others > 0 ? [`and ${others} more, each explained at ${told}`] : []
   return {
     message: [...lines, ...more, theirs.message].filter(Boolean).join('\n'),
     versions: Object.fromEntries(

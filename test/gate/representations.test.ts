@@ -107,6 +107,32 @@ t.test('after a restart', async t => {
   t.equal((await third.get()).text, denied.text, 'made again where the bytes are gone')
 })
 
+t.test('of many refusals the newest are told, and where to read of the others', async t => {
+  for (let n = 0; n <= 8; n += 1) await registry.publish({ name: 'many', version: `1.${n}.0` })
+  const { gate, close } = await startProxy({
+    upstream: registry.url,
+    trustedRoot: sigstore.trustedRoot,
+    registryKeys: sigstore.registryKeys(),
+    settings: 'publicUrl: http://npm.acme.example/',
+    policies: [
+      `version: 1
+rules: [{ packages: [many], versions: '>=1.1.0', deny: { reason: no } }]
+`,
+    ],
+  })
+  t.teardown(close)
+  const { representation } = await gate.packument('many', 'full')
+  const { policyRestrictions: told } = JSON.parse(
+    gunzipSync(representation.gzip).toString(),
+  ) as { policyRestrictions: { message: string; versions: object } }
+  const why = 'http://npm.acme.example/-/attestry/why/many@'
+  t.same(told.message.split('\n'), [
+    ...[8, 7, 6, 5, 4].map(n => `many@1.${n}.0 DENIED: no. See ${why}1.${n}.0`),
+    `and 3 more, each explained at ${why}VERSION`,
+  ])
+  t.equal(Object.keys(told.versions).length, 8)
+})
+
 t.test('a finished one keeps no other memory alive', async t => {
   await registry.publish({ name: 'small', version: '1.0.0' })
   const storage = await mkdtemp(join(tmpdir(), 'attestry-kept-'))
