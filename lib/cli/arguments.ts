@@ -53,15 +53,19 @@ export const parseArguments = <C extends ConfigSet>(
   }
 }
 
-/** For commands that take options and nothing else. Throws EUSAGE for anything else. */
+/** For commands that take options and nothing else. Throws EUSAGE for anything else, with `hint` behind it. */
 export const parseOptions = <C extends ConfigSet>(
   command: Jack<C>,
   args: readonly string[],
+  hint = '',
 ): ReturnType<Jack<C>['parse']>['values'] => {
   const { values, positionals } = parseArguments(command, args)
   const [first] = positionals
   if (first !== undefined)
-    throw new AttestryError('EUSAGE', `wanted options only, found ${JSON.stringify(first)}`)
+    throw new AttestryError(
+      'EUSAGE',
+      `wanted options only, found ${JSON.stringify(first)}${hint}`,
+    )
   return values
 }
 

@@ -19,11 +19,14 @@ const options = () =>
     },
   })
 
+/** `npm start --policy FILE` keeps `--policy` to itself and hands on the file alone. */
+const NPM_START = ' (npm start hands on what stands behind --: npm start -- --policy FILE)'
+
 const fork = async () => (await import('./serve/crew.ts')).forkWorker()
 
 export const serve: Run = async (args, io) => {
   const command = options()
-  const values = parseOptions(command, args)
+  const values = parseOptions(command, args, NPM_START)
   if (values.help) {
     io.stdout.write(helpText(command))
     return 0

@@ -121,7 +121,8 @@ t.test('options that are not there, and arguments that nobody takes', async t =>
   await refused(secret, /did you mean --identity-token\?/)
   t.notMatch((await runCli(secret, { cwd: '/' })).stderr, 'c2VjcmV0', 'no value is told')
   await refused(['audit', '--omit=devs'], /--omit: wanted dev or optional; found "devs"/)
-  await refused(['serve', 'foo'], /found "foo"/)
+  // `npm start --policy foo` must not serve without that policy
+  await refused(['serve', 'foo'], /found "foo" .*npm start -- --policy FILE/)
   await refused(['log', 'show', 'lodash'], /found "lodash"/)
   await refused(['store', 'gc', 'now'], /found "now"/)
 })
