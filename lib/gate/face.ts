@@ -42,6 +42,7 @@ import type { SignatureWatch } from './signature-watch.ts'
 import { openSummaries, type SummaryTerms } from './summaries.ts'
 import { openTimelines } from './timeline.ts'
 import { openViews } from './views.ts'
+import { openWithheld } from './withheld.ts'
 import type { VouchBook } from './vouch-book.ts'
 import type { Vouching } from './vouching.ts'
 
@@ -120,6 +121,7 @@ export const openFace = (shared: Shared, { view, policies, publicUrl }: FaceOpti
     memory,
     key,
     deprecates,
+    onMade: openWithheld(observer, view),
   })
   keeping?.settling.onSettled(views.settle)
   const admissions = openAdmissions({

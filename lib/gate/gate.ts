@@ -43,14 +43,15 @@ import type { SignVersion } from './sign-version.ts'
 import type { SummaryTerms } from './summaries.ts'
 import { openSignatureWatch } from './signature-watch.ts'
 import type { Timeline } from './timeline.ts'
-import type { ServedPackument } from './views.ts'
+import type { ServedPackument, WithheldObserver } from './views.ts'
 import { openVouches, type Vouching } from './vouches.ts'
 
 export type Client = AuditEntry['client']
 
 /** What happens inside, for log and metrics; every method may be left out. */
 export type GateObserver = SigningObserver &
-  EvidenceObserver & {
+  EvidenceObserver &
+  WithheldObserver & {
     readonly onVerdict?: (verdict: RecordedVerdict, client: Client) => void
     readonly onStale?: (name: string, upstream: string, error: unknown) => void
     /** The first package an upstream served carried no signature. */

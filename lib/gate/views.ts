@@ -18,6 +18,8 @@ import type { PackageHead, PackageIndex } from './package-index.ts'
 import { reasonsText } from './reasons.ts'
 import { buildRepresentation, type Form, type Representation } from './representation.ts'
 
+export type { WithheldObserver } from './withheld.ts'
+
 export type ViewsOptions = {
   readonly packages: Packages
   readonly judges: Judges
@@ -34,6 +36,8 @@ export type ViewsOptions = {
   readonly key: string
   /** Versions that observe mode lets through are marked as deprecated. */
   readonly deprecates: boolean
+  /** Hears of what a document that clients are sent is made from. */
+  readonly onMade?: (standing: Standing) => void
 }
 
 export type Views = ReturnType<typeof openViews>
@@ -69,6 +73,7 @@ export const openViews = ({
   memory: { standings, finished },
   key,
   deprecates,
+  onMade,
 }: ViewsOptions) => {
   const judging = openFlights<Made<Standing>>()
   const building = openFlights<Representation>()
@@ -140,6 +145,7 @@ export const openViews = ({
     // verdicts were made anew, and mostly come to the same
     const before = finished.get(at)
     const same = before?.raw === from.raw && before.effect === from.effect
+    if (!same) onMade?.(standing)
     const value = same
       ? before.value
       : ((await kept?.representations.load(at, from)) ?? (await build()))

@@ -3,7 +3,7 @@
  * that the rooms are opened with.
  */
 import { isAttestryError, messageOf } from '../errors.ts'
-import type { AuditEntry, PackageId, RecordedVerdict } from '../types.ts'
+import type { AuditEntry, PackageId, Reason, RecordedVerdict } from '../types.ts'
 import type { Log, LogLevel } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import {
@@ -48,6 +48,14 @@ export type PoliciesSeen = {
     readonly by: string
     readonly message?: string
   }
+}
+
+export type WithheldSeen = {
+  readonly package: PackageId
+  readonly tag: string
+  readonly instead?: string
+  readonly reasons: readonly Reason[]
+  readonly view?: string
 }
 
 export type WaiverSeen = {
@@ -165,6 +173,31 @@ export const refusedPolicyEvent = (error: Error, view?: string): LogEvent => ({
   },
 })
 
+/** What is only too young comes by itself; anything else somebody should look at. */
+export const withheldEvent = ({
+  package: id,
+  tag,
+  instead,
+  reasons,
+  view,
+}: WithheldSeen): LogEvent => {
+  const shown = `${id.name}@${id.version}`
+  const codes = [...new Set(reasons.map(({ code }) => code))]
+  const gets = instead === undefined ? 'without it' : `with ${instead} in its place`
+  return {
+    level: codes.every(code => code === 'TOO_NEW') ? 'info' : 'warn',
+    event: 'withheld',
+    message: `${shown} is not shown${view === undefined ? '' : ` in view ${view}`}, and ${tag} goes ${gets}: ${codes.join(', ')}`,
+    fields: {
+      package: shown,
+      tag,
+      ...(instead !== undefined && { instead }),
+      ...viewField(view),
+      reasons: reasons.map(r => `${r.code}: ${r.message}`),
+    },
+  }
+}
+
 /** Errors raised on purpose need no stack: their message says it all. */
 export const errorEvent = (what: string, error: unknown): LogEvent => ({
   level: 'error',
@@ -217,6 +250,10 @@ export const observe = ({
       fields: { upstream, package: name, cause: messageOf(error) },
     })
     metrics?.stale(upstream)
+  },
+  onWithheld: (seen: WithheldSeen) => {
+    logEvent(log, withheldEvent(seen))
+    metrics?.withheld(seen.reasons.map(({ code }) => code))
   },
   onStripping: (upstream: string) => {
     const message = `upstream ${upstream} serves packages without signatures; does it strip them?`

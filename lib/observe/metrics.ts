@@ -23,6 +23,8 @@ export type Metrics = {
   readonly cache: (cache: string, hit: boolean) => void
   readonly verification: (milliseconds: number) => void
   readonly stale: (upstream: string) => void
+  /** By the codes of its reasons. */
+  readonly withheld: (codes: readonly string[]) => void
   readonly storeEvent: (event: string) => void
   /** A call to a server of a shared store. */
   readonly storeCall: (seen: {
@@ -134,6 +136,11 @@ export const openMetrics = (options: {
     'verification_duration',
     'Verifying one package version.',
     [],
+  )
+  const withhelds = counter(
+    'withheld',
+    'Versions that a dist-tag names and that are not shown.',
+    ['code'],
   )
   const stales = counter('stale', 'Packuments served past their time.', ['upstream'])
   const storeEvents = counter('store_events', 'What the store had to repair or remove.', [
@@ -260,6 +267,9 @@ export const openMetrics = (options: {
     cache,
     verification: milliseconds => verificationTime.observe(milliseconds / 1000),
     stale: upstream => stales.inc({ upstream }),
+    withheld: codes => {
+      for (const code of new Set(codes)) withhelds.inc({ code })
+    },
     storeEvent: event => storeEvents.inc({ event }),
     storeCall: ({ part, outcome, milliseconds }) =>
       storeTime.observe({ part, outcome }, milliseconds / 1000),

@@ -178,6 +178,11 @@ const happen = (observer: ReturnType<typeof observe>) => {
   observer.onExamined(20)
   observer.onStale('a', 'npm', new Error('down'))
   observer.onStripping('npm')
+  const late = { package: { name: 'a', version: '1.1.0' }, tag: 'latest' }
+  const lost = { code: 'DOWNGRADED', message: 'it was there' } as const
+  const young = { code: 'TOO_NEW', message: 'a day' } as const
+  observer.onWithheld({ ...late, instead: '1.0.0', reasons: [lost, young] })
+  observer.onWithheld({ ...late, view: 'web', reasons: [young] })
   observer.onStoreEvent({ event: 'blob-damaged' })
   observer.onError('writing the audit log', new AttestryError('ESTORE', 'disk full'))
   observer.onError('answering', new TypeError('x is not a function'))
@@ -195,6 +200,21 @@ t.test('events: what happened is logged at its level', async t => {
     { level: 'warn', event: 'upstream', outcome: 'EUPSTREAM' },
     { level: 'warn', event: 'stale', cause: 'down' },
     { level: 'warn', event: 'stripping', upstream: 'npm' },
+    {
+      level: 'warn',
+      event: 'withheld',
+      package: 'a@1.1.0',
+      tag: 'latest',
+      instead: '1.0.0',
+      reasons: ['DOWNGRADED: it was there', 'TOO_NEW: a day'],
+      msg: 'a@1.1.0 is not shown, and latest goes with 1.0.0 in its place: DOWNGRADED, TOO_NEW',
+    },
+    {
+      level: 'info',
+      event: 'withheld',
+      view: 'web',
+      msg: /in view web, and latest goes without it/,
+    },
     { level: 'error', event: 'store-blob-damaged' },
     { level: 'error', event: 'error', code: 'ESTORE' },
     { level: 'error', event: 'error', err: { type: 'TypeError' } },
@@ -237,6 +257,8 @@ t.test('metrics: what happened is counted', async t => {
     'attestry_upstream_retries_total{upstream="npm"}': '2',
     attestry_verification_duration_seconds_count: '1',
     'attestry_stale_total{upstream="npm"}': '1',
+    'attestry_withheld_total{code="DOWNGRADED"}': '1',
+    'attestry_withheld_total{code="TOO_NEW"}': '2',
     'attestry_store_events_total{event="blob-damaged"}': '1',
     'attestry_errors_total{code="ESTORE"}': '1',
     'attestry_errors_total{code="EINTERNAL"}': '1',
