@@ -1,6 +1,7 @@
 /**
  * "Bytes from this mirror, evidence from that registry": two upstreams as one. Packuments are those
- * of the evidence upstream, less the versions the mirror does not have; tarballs are the mirror's.
+ * of the evidence upstream, less the versions the mirror does not have (`elsewhereMark`); tarballs are
+ * the mirror's.
  * Where the two disagree on what a version is, the version says so (`splitMark`), and is refused.
  */
 import { AttestryError } from '../errors.ts'
@@ -9,7 +10,7 @@ import { record, sha512Of, type Manifest } from './claims.ts'
 import { parseSlice } from './json-slices.ts'
 import { openPace } from './pace.ts'
 import { manifestAt, slicePackument, type Slices } from './packument.ts'
-import { splitMark, type SplitView } from './split-view.ts'
+import { elsewhereMark, splitMark, type SplitView } from './split-view.ts'
 
 type Names = { readonly mirror: string; readonly evidence: string }
 
@@ -71,6 +72,15 @@ const mergePackuments = async (
     parseSlice(base.text, slice)
     pieces.push(base.text.subarray(slice.start, slice.end))
   }
+  const elsewhere: (readonly [version: string, manifest: Manifest])[] = []
+  for (const [version, slice] of evidence?.versions ?? []) {
+    if (evidence === undefined || mirror.versions.has(version)) continue
+    const { dist } = manifestAt(evidence.text, slice, name)
+    if (record(dist)['attestations'] !== undefined) elsewhere.push([version, { dist }])
+    await breathe()
+  }
+  key(elsewhereMark)
+  say(JSON.stringify(Object.fromEntries(elsewhere)))
   key('versions')
   say('{')
   let between = ''

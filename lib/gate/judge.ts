@@ -57,7 +57,8 @@ const releaseOf = (
 const vanishedFrom = (index: PackageIndex, known: Known): readonly Release[] =>
   [...known].flatMap(([version, { evidence }]): Release[] => {
     const { provenance, publishAttestation } = evidence
-    if (provenance.state !== 'verified' || index.versions.has(version)) return []
+    const here = index.versions.has(version) || index.elsewhere?.has(version) === true
+    if (provenance.state !== 'verified' || here) return []
     const published =
       publishAttestation.state === 'verified' ? publishAttestation.signedAt : undefined
     const { time: publishedAt } = published ?? provenance.signedAt ?? {}
@@ -88,7 +89,8 @@ const openHistories = () => {
       was?.index.appeared === index.appeared && was.index.lookedAt === index.lookedAt
     if (sighted && isSame(was, known)) return was.releases
     // those of which nothing else became known stay what they are, to be compared at a glance
-    const shown = [...index.versions.values()].map((claims, i) => {
+    const told = [...index.versions.values(), ...(index.elsewhere?.values() ?? [])]
+    const shown = told.map((claims, i) => {
       const { version } = claims
       const entry = known.get(version)
       const same = sighted && was.provenance.get(version) === entry?.evidence.provenance
@@ -159,7 +161,8 @@ export const openJudges = ({ policies, book, vouches, trustOf, now }: JudgesOpti
     if (releases.length === 0) return first
     const looked = new Map<string, Evidence>()
     for (const release of releases) {
-      const claims = index.versions.get(release.version)
+      const claims =
+        index.versions.get(release.version) ?? index.elsewhere?.get(release.version)
       if (!claims?.integrity) continue
       const evidence = await book.gather(index, claims, claims.integrity)
       looked.set(release.version, evidence)

@@ -8,6 +8,7 @@ import { claimsOf, claimsWeight, openSharing, own, record } from './claims.ts'
 import type { DistTags } from './dist-tags.ts'
 import { openPace } from './pace.ts'
 import { openPackument, type Packument } from './packument.ts'
+import { elsewhereMark } from './split-view.ts'
 
 /** What is known of a package without its text having been read. */
 export type PackageHead = {
@@ -28,6 +29,8 @@ export type PackageHead = {
 export type PackageIndex = PackageHead & {
   readonly distTags: DistTags
   readonly versions: ReadonlyMap<string, VersionClaims>
+  /** Of versions that the registry has and its mirror has not. */
+  readonly elsewhere?: ReadonlyMap<string, VersionClaims>
 }
 
 /** Every version's claims and the dist-tags. */
@@ -38,14 +41,20 @@ export const claimsIn = async (packument: Packument) => {
   const shared = openSharing()
   for (const version of packument.versions) {
     const manifest = packument.manifest(version) ?? {}
-    claims.set(version, claimsOf(manifest, version, time[version], shared))
+    claims.set(version, claimsOf(manifest, version, own(time, version), shared))
     const aside = breathe()
     if (aside) await aside
   }
   const tags = Object.entries(record(packument.member('dist-tags'))).filter(
     (entry): entry is [string, string] => typeof entry[1] === 'string',
   )
-  return { claims, distTags: Object.fromEntries(tags) as DistTags }
+  const elsewhere = new Map(
+    Object.entries(record(packument.member(elsewhereMark))).map(
+      ([version, manifest]) =>
+        [version, claimsOf(record(manifest), version, own(time, version), shared)] as const,
+    ),
+  )
+  return { claims, elsewhere, distTags: Object.fromEntries(tags) as DistTags }
 }
 
 /** The same of a packument's text; throws EUPSTREAMDATA when it is not a packument of `name`. */

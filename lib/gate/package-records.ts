@@ -40,8 +40,8 @@ export const headOf = (name: string, kept: PackageRecord): PackageHead => {
 }
 
 export const indexOf = (name: string, kept: PackageRecord, read: Claims): PackageIndex => {
-  const { claims: versions, distTags } = read
-  return { ...headOf(name, kept), distTags, versions }
+  const { claims: versions, elsewhere, distTags } = read
+  return { ...headOf(name, kept), distTags, versions, ...(elsewhere.size > 0 && { elsewhere }) }
 }
 
 /** Does a version still mean the bytes that it meant? A digest that was added says nothing else. */

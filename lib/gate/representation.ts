@@ -14,6 +14,7 @@ import type { Standing } from './standing.ts'
 import { openPace } from './pace.ts'
 import { reasonsText } from './reasons.ts'
 import type { Packument } from './packument.ts'
+import { elsewhereMark } from './split-view.ts'
 import { unpooled } from './unpooled.ts'
 
 /** `full`: application/json. `abbreviated`: application/vnd.npm.install-v1+json. */
@@ -240,8 +241,8 @@ const openSink = () => {
 }
 
 const TOP_ABBREVIATED = new Set(['name', 'dist-tags', 'versions', 'stagedVersions'])
-/** Put together with ours. */
-const TOP_DROPPED = new Set(['policyRestrictions'])
+/** Put together with ours, and what is only ours. */
+const TOP_DROPPED = new Set(['policyRestrictions', elsewhereMark])
 
 /** `packument` is the upstream's text that `standing.index` was read from. */
 export const buildRepresentation = async (

@@ -1,5 +1,11 @@
-/** A version on which a mirror and the registry it mirrors disagree. */
+/** Where a mirror and the registry it mirrors disagree: on a version, and on which there are. */
 import type { Fact, VersionClaims } from '../types.ts'
+
+/**
+ * The member of a packument put together of two that holds what the mirror does not have, as far as
+ * it claims attestations: nothing of it is served, and it counts among a version's predecessors.
+ */
+export const elsewhereMark = '_attestryElsewhere'
 
 /** The member of a version's manifest that says so, in packuments put together of two. */
 export const splitMark = '_attestrySplitView'

@@ -12,7 +12,7 @@ import { openJudges } from '../../lib/gate/judge.ts'
 import { sightingOf, type PackageIndex } from '../../lib/gate/package-index.ts'
 import { isObserved } from '../../lib/gate/reasons.ts'
 import { splitViewFact } from '../../lib/gate/split-view.ts'
-import type { Standing } from '../../lib/gate/standing.ts'
+import { carriedFrom, type Standing } from '../../lib/gate/standing.ts'
 import type { VouchBook, VouchQuestion } from '../../lib/gate/vouch-book.ts'
 import { judgesAlike } from '../../lib/policy/alike.ts'
 import { judge } from '../../lib/policy/evaluate.ts'
@@ -311,6 +311,61 @@ t.test('versions that nobody looked at are judged as each of them would be', asy
     { numRuns: 300 },
   )
   t.ok(alike > 30, 'and many were judged together')
+})
+
+t.test('nothing is carried over from what was made of something else', async t => {
+  const { index } = start(new Map([['1.0.0', claim('1.0.0', 400, false)]])).state
+  const basis = { policies: policies[0] ?? [], trust: 'a', known: new Map(), proven: [] }
+  const before: Standing = {
+    index,
+    refused: new Map(),
+    observed: new Map(),
+    changesAt: Number.POSITIVE_INFINITY,
+    basis: { ...basis, changing: new Map([['1.0.0', 100]]) },
+  }
+  const carries = (here: Partial<PackageIndex>, by: Partial<typeof basis>, at = 99) =>
+    carriedFrom(before, { ...index, ...here }, { ...basis, ...by }, at)('1.0.0') !== undefined
+  t.ok(carries({}, {}))
+  t.ok(carries({ raw: 'sha512-', fetchedAt: 5 }, {}), 'as it is confirmed')
+  t.notOk(carries({}, {}, 100))
+  for (const other of [
+    { versions: new Map(index.versions) },
+    { appeared: {} },
+    { lookedAt: daysAgo(1) },
+    { upstream: 'acme' },
+  ])
+    t.notOk(carries(other, {}), Object.keys(other).join())
+  for (const other of [{ policies: [] }, { trust: 'b' }, { known: new Map([['1.0.0', {}]]) }])
+    t.notOk(carries({}, other), Object.keys(other).join())
+})
+
+t.test('a history has each release once, wherever it is known from', async t => {
+  const { state, judges } = start(new Map([['1.1.0', claim('1.1.0', 1, false)]]))
+  const elsewhere = new Map([['1.0.0', claim('1.0.0', 400, true)]])
+  const index = { ...state.index, elsewhere }
+  const about = index.versions.get('1.1.0') ?? claim('1.1.0', 1, false)
+  const seen = async () => {
+    const evidence = claimedEvidence({ name, version: '1.1.0' }, about, 'a')
+    const { history } = await judges.inputFor(index, about, evidence)
+    return history.map(({ version, provenance }) => [version, provenance])
+  }
+  t.same(await seen(), [
+    ['1.1.0', undefined],
+    ['1.0.0', undefined],
+  ])
+  // of the last nobody tells how long it stood
+  for (const [version, time] of [['1.0.0'], ['0.9.0', daysAgo(500)], ['0.8.0']] as const) {
+    const provenance = verified(identity(), time)
+    happens(
+      { state, judges },
+      { learn: version, as: { registrySignature: absent, provenance } },
+    )
+  }
+  t.same(await seen(), [
+    ['1.1.0', undefined],
+    ['1.0.0', 'verified'],
+    ['0.9.0', 'verified'],
+  ])
 })
 
 t.test(

@@ -202,6 +202,31 @@ t.test('bytes from a mirror, evidence from the registry', async t => {
     t.equal((await get('/a/-/a-2.0.0.tgz')).status, 404, 'not mirrored')
   })
 
+  t.test('what the mirror hides is a predecessor all the same', async t => {
+    const publisher = (owner: string, repositoryId: string) => ({
+      provenance: { repository: `${owner}/pkg`, repositoryId },
+    })
+    const acme = { version: '1.0.0', ...publisher('acme', '1') }
+    await registry.publish({ name: 'lost', publishedAt: '2026-01-01T00:00:00Z', ...acme })
+    await both({ name: 'lost', version: '1.0.1' })
+    await registry.publish({ name: 'taken', publishedAt: '2026-01-01T00:00:00Z', ...acme })
+    await both({
+      name: 'taken',
+      version: '1.0.1',
+      publishedAt: '2026-03-01T00:00:00Z',
+      ...publisher('thief', '2'),
+    })
+    const { json, get } = await open(t, mirror.url, options)
+    t.same(await versions(json, 'lost'), [], 'hidden as well')
+    const lost = await get('/lost/-/lost-1.0.1.tgz')
+    t.same([lost.status, codes((await lost.json()) as Json)], [403, ['DOWNGRADED']])
+    t.same(await versions(json, 'taken'), ['1.0.1'], 'nobody has looked yet')
+    t.notOk('_attestryElsewhere' in (await json('/taken')), 'it is not told')
+    const taken = await get('/taken/-/taken-1.0.1.tgz')
+    t.same([taken.status, codes((await taken.json()) as Json)], [403, ['PUBLISHER_CHANGED']])
+    t.equal((await get('/taken/-/taken-1.0.0.tgz')).status, 404)
+  })
+
   t.test('a split view is refused, and both are named', async t => {
     await both({ name: 'split', version: '1.0.0' })
     await registry.publish({ name: 'split', version: '1.1.0' })
