@@ -27,14 +27,15 @@ const valueText = (value: unknown): string => {
   return visible(/[\s"=]/.test(text) && typeof value === 'string' ? JSON.stringify(text) : text)
 }
 
+/** Indented, so that no line of it can be taken for one of the log. */
+const below = (lines: readonly string[]): string =>
+  lines.map(line => `\n    ${visible(line)}`).join('')
+
 const errorText = (error: unknown): string => {
   if (typeof error !== 'object' || error === null) return `\n    ${valueText(error)}`
   const { stack, message } = error as { stack?: unknown; message?: unknown }
   const text = typeof stack === 'string' ? stack : typeof message === 'string' ? message : ''
-  return text
-    .split('\n')
-    .map(line => `\n    ${visible(line)}`)
-    .join('')
+  return below(text.split('\n'))
 }
 
 /** One JSON line of the log → one or more lines of text. Text that is no log line stays, made visible. */
@@ -54,6 +55,7 @@ export const prettyLine = (line: string, color: boolean): string => {
     ([key, value]) => ` ${paint('dim', `${visible(key)}=`)}${valueText(value)}`,
   )
   const head = `${paint('dim', clock)} ${paint(styles[name] ?? 'green', name.padEnd(5))}`
-  const message = typeof msg === 'string' ? ` ${visible(msg)}` : ''
-  return `${head}${message}${fields.join('')}${err === undefined ? '' : errorText(err)}\n`
+  const [said, ...more] = typeof msg === 'string' ? msg.split('\n') : []
+  const message = said === undefined ? '' : ` ${visible(said)}`
+  return `${head}${message}${fields.join('')}${below(more)}${err === undefined ? '' : errorText(err)}\n`
 }

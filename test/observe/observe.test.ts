@@ -129,6 +129,15 @@ t.test('pretty: clients cannot steer the terminal or fake a line', async t => {
   t.equal(prettyLine('not json \u0007\n', false), 'not json \\u0007\n')
 })
 
+t.test('pretty: what is said on several lines stands below, indented', async t => {
+  const { log, text } = sink({ format: 'pretty' })
+  log.error({ code: 'EPOLICY' }, 'refused:\np.yaml:1:1: a\np.yaml:2:1: b')
+  t.match(
+    text(),
+    /^[\d:.]+ error refused: code=EPOLICY\n {4}p\.yaml:1:1: a\n {4}p\.yaml:2:1: b\n$/,
+  )
+})
+
 t.test('pretty: an error has its stack below', async t => {
   const { log, lines } = sink({ format: 'pretty' })
   log.error({ err: new Error('broken') }, 'it failed')
