@@ -16,6 +16,7 @@ import { runCli } from '../cli/console.ts'
 import type { Json } from '../support/json.ts'
 import { localSigstore } from '../support/local-sigstore.ts'
 import { startProxy } from '../support/proxy.ts'
+import { startRecorder } from '../support/recorder.ts'
 import { startRegistry } from '../support/registry.ts'
 import { installVerdaccio, startVerdaccio } from '../support/verdaccio.ts'
 
@@ -167,5 +168,35 @@ if (missing?.kind === 'missing' || clients.kind === 'missing' || verdaccio.kind 
     t.match(codes, { login: 0, install: 0, frozen: 0, installed: 0, ping: 0 })
     t.notMatch(open1.requests.map(({ path }) => path).join(), 'acme')
     t.strictSame(unsigned, [])
+  })
+
+  // verdaccio has none, so that npm goes on to name and password there
+  t.test('npm logs in on the web', async t => {
+    const site = await startRecorder('/npm/')
+    const through = await startProxy({
+      upstream: site.url,
+      trustedRoot: sigstore.trustedRoot,
+      registryKeys: 'none',
+      upstreamSettings: ['passThrough: write', 'clientCredentials: forward'],
+    })
+    t.teardown(() => Promise.all([through.close(), site.close()]))
+    const page = 'https://registry.example/login/abc'
+    site.on(/^POST .*login$/, {
+      body: { loginUrl: page, doneUrl: `${site.url}-/v1/done?id=7` },
+    })
+    const polled = () => site.asked().filter(line => line === 'GET /npm/-/v1/done?id=7').length
+    site.on(/done/, () =>
+      polled() < 2
+        ? { status: 202, headers: { 'retry-after': '1' } }
+        : { body: { token: 'NEW' } },
+    )
+    site.on(/whoami/, ({ headers }) => ({ body: { username: headers.authorization } }))
+    const project = await openProject(clients, 'npm12', through.url)
+    t.teardown(() => project.remove())
+    const { code, output } = await project.run(['login', '--auth-type=web', '--browser=false'])
+    t.equal(code, 0, output)
+    t.match(output, page, 'people go to the site itself')
+    t.equal(polled(), 2)
+    t.match((await project.run(['whoami'])).output, 'Bearer NEW')
   })
 }
