@@ -384,6 +384,7 @@ t.test('wrong usage is 2', async t => {
     ['--json', '--sarif'],
     ['--json='],
     ['a', 'b'],
+    ['--json', 'report.json'],
     ['--dry-run'],
     ['--omit', 'peer'],
     ['--only', 're*act'],

@@ -1,4 +1,5 @@
 /** The options of `attestry audit`, read into what the audit works with. Throws EUSAGE. */
+import { basename } from 'node:path'
 import { AttestryError } from '../../errors.ts'
 import { parsePattern } from '../../policy/match.ts'
 import type { PackagePattern } from '../../policy/policy.ts'
@@ -78,6 +79,18 @@ const withDestinations = (args: readonly string[]): string[] => {
   return args.map((arg, i) => (bare.has(arg) && (end === -1 || i < end) ? `${arg}=-` : arg))
 }
 
+/** `--json out.json` would print, and take the report that is to be for a lockfile. */
+const checkNamed = (args: readonly string[], lockfile = ''): void => {
+  const option = args[args.indexOf(lockfile) - 1]
+  const isReport =
+    /\.(json|sarif|xml|md)$/.test(lockfile) && !/lock|shrinkwrap/.test(basename(lockfile))
+  if (isReport && formats.some(format => option === `--${format}`))
+    throw new AttestryError(
+      'EUSAGE',
+      `${option} ${lockfile}: a report's file is named with =, as in ${option}=${lockfile}`,
+    )
+}
+
 const patternsOf = (option: string, texts: readonly string[] = []): PackagePattern[] =>
   texts.map(text => {
     const pattern = parsePattern(text)
@@ -108,6 +121,7 @@ export const readOptions = (
     const hint = 'files for reports are named with =, as in --sarif=FILE'
     throw new AttestryError('EUSAGE', `wanted one lockfile, found ${found} (${hint})`)
   }
+  checkNamed(args, lockfile)
   const destinations = formats.flatMap(format => {
     const file = values[format]
     if (file === '') throw new AttestryError('EUSAGE', `--${format}= names no file`)
