@@ -3,6 +3,7 @@
  * it says later.
  */
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import type { EvidenceRecord } from '../../lib/gate/evidence-facts.ts'
 import type { PackageRecord } from '../../lib/gate/package-records.ts'
@@ -230,6 +231,26 @@ t.test('age is of the bytes', async t => {
     pass()
     t.match(await shown(proxy, 'more'), { hidden: ['1.0.0'] }, 'but one of which less is told')
   })
+})
+
+t.test('what time hides is not in the document that was made before', async t => {
+  await registry.publish({ name: 'waived', version: '1.0.0' })
+  await registry.publish({ name: 'waived', version: '1.1.0' })
+  const { proxy, pass } = await open(
+    t,
+    'rules: [{ packages: [waived@1.1.0], allow: { reason: x, until: 2026-06-01T01:00:00Z } }]',
+    { settings: 'cache: { packumentTtl: 1d }' },
+  )
+  const listed = async () => {
+    const { representation } = await proxy.gate.packument('waived', 'full')
+    const text = gunzipSync(representation.gzip).toString()
+    return Object.keys((JSON.parse(text) as { versions: object }).versions)
+  }
+  t.same(await listed(), ['1.0.0', '1.1.0'])
+  t.ok(proxy.gate.ready.packument('waived', 'full'))
+  pass(3600)
+  t.notOk(proxy.gate.ready.packument('waived', 'full'))
+  t.same(await listed(), ['1.0.0'])
 })
 
 t.test('a version that is called like something every object has', async t => {

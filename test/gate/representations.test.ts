@@ -13,6 +13,7 @@ import { openKeptRepresentations } from '../../lib/gate/kept-representations.ts'
 import { openMemory } from '../../lib/gate/memory.ts'
 import { openPace } from '../../lib/gate/pace.ts'
 import type { PackageIndex } from '../../lib/gate/package-index.ts'
+import type { Outcome } from '../../lib/gate/standing.ts'
 import type { Representation } from '../../lib/gate/representation.ts'
 import { openViews, type ViewsOptions } from '../../lib/gate/views.ts'
 import { maker } from '../../lib/maker.ts'
@@ -226,6 +227,12 @@ t.test('a small one stands in its record, for as long as it is what would be mad
   await behind.idle()
   t.same(await open('1').kept.load('app', from), small)
   t.equal(await open('2').kept.load('app', from), undefined, 'made by another program')
+  for (const maker of ['2', '1']) {
+    const another = open(maker)
+    another.kept.keep('app', from, { ...small }, true)
+    await another.behind.idle()
+    t.same(await another.kept.load('app', from), small, 'which makes it again')
+  }
   t.equal(await kept.load('app', { ...from, raw: 'sha512-second' }), undefined)
   t.equal(await kept.load('app', { ...from, effect: 'refused' }), undefined)
 
@@ -259,9 +266,12 @@ t.test('what was judged is kept only with what it rests on', async t => {
     stale: false,
   }
   const plain = { refused: new Map(), observed: new Map(), changesAt: 100 }
-  const open = (read: boolean) => {
+  const open = (read: boolean, outcome: Outcome = plain) => {
     const epochs = openEpochs()
     const state = {
+      read,
+      /** Of the answers that were looked for. */
+      effects: [] as string[],
       grounds: 'same',
       kept: 0,
       judging: () => {},
@@ -279,7 +289,7 @@ t.test('what was judged is kept only with what it rests on', async t => {
     const views = openViews({
       packages: {
         get: async () => asked(index),
-        fresh: (_name: string, maxAge?: number) => (read ? aged(maxAge) : undefined),
+        fresh: (_name: string, maxAge?: number) => (state.read ? aged(maxAge) : undefined),
         freshHead: (_name: string, maxAge?: number) => aged(maxAge),
         head: async () => asked(aged()),
         staleIfError: 5000,
@@ -287,7 +297,7 @@ t.test('what was judged is kept only with what it rests on', async t => {
       judges: {
         standing: async () => {
           state.judging()
-          return Promise.resolve({ ...plain, index })
+          return Promise.resolve({ ...outcome, index })
         },
       },
       epochs,
@@ -304,7 +314,10 @@ t.test('what was judged is kept only with what it rests on', async t => {
           return true
         },
         representations: {
-          load: async () => Promise.resolve(representation(10)),
+          load: async (_key: string, { effect }: { readonly effect: string }) => {
+            state.effects.push(effect)
+            return Promise.resolve(representation(10))
+          },
           keep: () => {},
         },
       },
@@ -326,6 +339,17 @@ t.test('what was judged is kept only with what it rests on', async t => {
   meanwhile.state.judging = () => (meanwhile.state.grounds = 'others')
   await meanwhile.views.packument('app', 'abbreviated')
   t.equal(meanwhile.state.kept, 0, 'not where that changed while it was judged')
+
+  const verdict = {
+    package: { name: 'app', version: '1.0.0' },
+    decision: 'refuse',
+    reasons: [],
+  }
+  const refusing = open(true, { ...plain, refused: new Map([['1.0.0', verdict as never]]) })
+  await refusing.views.packument('app', 'abbreviated')
+  refusing.state.read = false
+  await refusing.views.packument('app', 'full')
+  t.not(refusing.state.effects.at(-1), '', 'what is kept of nothing refused is not for it')
 
   const found = open(false)
   await found.views.packument('app', 'abbreviated')

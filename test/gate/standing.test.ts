@@ -354,7 +354,11 @@ t.test('a history has each release once, wherever it is known from', async t => 
     ['1.0.0', undefined],
   ])
   // of the last nobody tells how long it stood
-  for (const [version, time] of [['1.0.0'], ['0.9.0', daysAgo(500)], ['0.8.0']] as const) {
+  for (const [version, time] of [
+    ['1.0.0', daysAgo(500)],
+    ['0.9.0', daysAgo(500)],
+    ['0.8.0'],
+  ] as const) {
     const provenance = verified(identity(), time)
     happens(
       { state, judges },
