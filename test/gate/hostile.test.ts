@@ -270,7 +270,10 @@ t.test('of a package that was read no older head is held', async t => {
   const start = (memory: number) => {
     let stored: object = { ...old, lookedAt: '2026-01-01T00:00:00.000Z' }
     let staged: Buffer
-    const state = { reading: async () => Promise.resolve() }
+    const state = {
+      reading: async () => Promise.resolve(),
+      answer: { kind: 'found', body } as object,
+    }
     const packages = openPackages({
       store: {
         records: {
@@ -296,7 +299,7 @@ t.test('of a package that was read no older head is held', async t => {
       },
       upstreamFor: () => ({
         name: 'npm',
-        packument: async () => Promise.resolve({ kind: 'found', body }),
+        packument: async () => Promise.resolve(state.answer),
       }),
       alone: async (_: string, done: () => unknown, work: () => unknown) =>
         (await done()) ?? (await work()),
@@ -317,6 +320,13 @@ t.test('of a package that was read no older head is held', async t => {
     t.notOk(packages.fresh('app'), 'there is no room for it')
     t.not(packages.freshHead('app')?.raw, 'sha512-first')
     t.equal((await packages.head('app'))?.raw, raw)
+  })
+
+  t.test('when the upstream has it no more', async t => {
+    const { packages, state } = start(8)
+    state.answer = { kind: 'missing' }
+    await t.rejects(packages.get('app', -1), { code: 'ENOTFOUND' })
+    t.equal(await packages.head('app'), undefined, 'though it is kept, and not old')
   })
 
   t.test('when it was read while the head was looked up', async t => {
