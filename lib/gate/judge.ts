@@ -2,7 +2,7 @@
  * From claims and facts to verdicts: puts together what the policy judges by, for one version or
  * for all versions of a package, and looks up the predecessors' publishers where continuity asks.
  */
-import { judgesAlike } from '../policy/alike.ts'
+import { judgedAlike } from '../policy/alike.ts'
 import { publisherPredecessors } from '../policy/continuity.ts'
 import { judge } from '../policy/evaluate.ts'
 import type { Policy } from '../policy/policy.ts'
@@ -214,17 +214,18 @@ export const openJudges = ({ policies, book, vouches, trustOf, now }: JudgesOpti
         const tells = verdict.decision === 'refuse' || isObserved(verdict)
         return { verdict: tells ? verdict : undefined, changesAt }
       }
-      const alike = !vouched && judgesAlike(layers, index.name, history)
+      const alike = vouched ? () => false : judgedAlike(layers, index.name, history)
       /** Plain allows of versions that nobody looked at, by what these claim. */
       const unseen = new Map<string, Carried>()
       for (const claims of index.versions.values()) {
         const { version } = claims
+        const have = carried(version)
         const key =
-          alike && !known.has(version) && claims.splitView === undefined
+          !have && !known.has(version) && claims.splitView === undefined && alike(claims)
             ? `${claims.signatures.length > 0} ${claims.attestations !== undefined}`
             : undefined
-        const have = carried(version) ?? (key === undefined ? undefined : unseen.get(key))
-        const one = have ?? (await judgeOne(claims))
+        const one =
+          have ?? (key === undefined ? undefined : unseen.get(key)) ?? (await judgeOne(claims))
         const { verdict, changesAt } = one
         // what is told of a version names it
         if (key !== undefined && verdict === undefined) unseen.set(key, one)

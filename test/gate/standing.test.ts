@@ -14,8 +14,9 @@ import { isObserved } from '../../lib/gate/reasons.ts'
 import { splitViewFact } from '../../lib/gate/split-view.ts'
 import { carriedFrom, type Standing } from '../../lib/gate/standing.ts'
 import type { VouchBook, VouchQuestion } from '../../lib/gate/vouch-book.ts'
-import { judgesAlike } from '../../lib/policy/alike.ts'
+import { judgedAlike } from '../../lib/policy/alike.ts'
 import { judge } from '../../lib/policy/evaluate.ts'
+import { hasProvenance } from '../../lib/policy/releases.ts'
 import type {
   Fact,
   Provenance,
@@ -233,11 +234,15 @@ const expected = ({ state }: ReturnType<typeof start>) => {
     refused: told(({ decision }) => decision === 'refuse'),
     observed: told(isObserved),
     changesAt: Math.min(Number.POSITIVE_INFINITY, ...times),
-    alike: judgesAlike(policies, name, history),
+    alike: all.filter(judgedAlike(policies, name, history)).length,
+    proven: history.some(hasProvenance),
   }
 }
 
-const same = (made: Standing, { alike: _alike, ...wanted }: ReturnType<typeof expected>) => {
+const same = (
+  made: Standing,
+  { alike: _alike, proven: _proven, ...wanted }: ReturnType<typeof expected>,
+) => {
   const { refused, observed, changesAt } = made
   t.same({ refused: [...refused], observed: [...observed], changesAt }, wanted)
 }
@@ -295,6 +300,7 @@ t.test('versions that nobody looked at are judged as each of them would be', asy
     })
   const hours = fc.constantFrom(0, 24, 300)
   let alike = 0
+  let besideProven = 0
   await fc.assert(
     fc.asyncProperty(some, inForce, hours, sightings, fc.boolean(), async (...given) => {
       const [all, at, later, appeared, vouched] = given
@@ -305,12 +311,14 @@ t.test('versions that nobody looked at are judged as each of them would be', asy
       state.index = { ...state.index, appeared }
       if (vouched) state.vouches.push(vouch())
       const wanted = expected(world)
-      if (wanted.alike) alike++
+      if (wanted.alike > 1) alike++
+      if (wanted.alike > 1 && wanted.proven) besideProven++
       same(await judges.standing(state.index), wanted)
     }),
     { numRuns: 300 },
   )
   t.ok(alike > 30, 'and many were judged together')
+  t.ok(besideProven > 10, 'some of them beside releases with provenance')
 })
 
 t.test('nothing is carried over from what was made of something else', async t => {
