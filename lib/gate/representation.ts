@@ -74,8 +74,8 @@ const attestationsUrl = ({ publicUrl }: Addresses, name: string, version: string
 export const whyUrl = ({ publicUrl }: Addresses, name: string, version: string): string =>
   `${publicUrl}-/attestry/why/${name}@${version}`
 
-/** A version's manifest with our addresses in place of the upstream's. */
-export const rewriteManifest = (
+/** A version's `dist` with our addresses in place of the upstream's. */
+const rewriteDist = (
   manifest: Manifest,
   name: string,
   version: string,
@@ -83,13 +83,18 @@ export const rewriteManifest = (
 ): Manifest => {
   const dist = record(manifest['dist'])
   const tarball = tarballUrl(addresses, name, version)
+  if (dist['attestations'] === undefined) return { ...dist, tarball }
   const url = attestationsUrl(addresses, name, version)
-  const attestations = { ...record(dist['attestations']), url }
-  return {
-    ...manifest,
-    dist: { ...dist, tarball, ...(dist['attestations'] !== undefined && { attestations }) },
-  }
+  return { ...dist, tarball, attestations: { ...record(dist['attestations']), url } }
 }
+
+/** The same of a whole manifest. */
+export const rewriteManifest = (
+  manifest: Manifest,
+  name: string,
+  version: string,
+  addresses: Addresses,
+): Manifest => ({ ...manifest, dist: rewriteDist(manifest, name, version, addresses) })
 
 /**
  * The manifest of a version that observe mode lets through, deprecated with the reasons: clients warn,
@@ -109,10 +114,14 @@ export const deprecateManifest = (
 
 const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall']
 
-const abbreviate = (manifest: Manifest): Manifest => {
+/** `dist` in place of the manifest's own. */
+const abbreviate = (manifest: Manifest, dist: Manifest): Manifest => {
   const scripts = record(manifest['scripts'])
   const kept: Record<string, unknown> = {}
-  for (const key of ABBREVIATED) if (manifest[key] !== undefined) kept[key] = manifest[key]
+  for (const key of ABBREVIATED) {
+    const value = key === 'dist' ? dist : manifest[key]
+    if (value !== undefined) kept[key] = value
+  }
   if (INSTALL_SCRIPTS.some(script => scripts[script] !== undefined))
     kept['hasInstallScript'] = true
   return kept
@@ -278,8 +287,10 @@ export const buildRepresentation = async (
       const manifest = packument.manifest(version) ?? {}
       const verdict = deprecates ? observed.get(version) : undefined
       const warned = verdict ? deprecateManifest(manifest, verdict, addresses) : manifest
-      const rewritten = rewriteManifest(warned, name, version, addresses)
-      const json = JSON.stringify(form === 'full' ? rewritten : abbreviate(rewritten))
+      const dist = rewriteDist(warned, name, version, addresses)
+      const json = JSON.stringify(
+        form === 'full' ? { ...warned, dist } : abbreviate(warned, dist),
+      )
       const written = sink.write(`${between}${JSON.stringify(version)}:${json}`)
       between = ','
       if (written) await written
