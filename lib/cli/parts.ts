@@ -27,7 +27,9 @@ export const commandOfParts = (command: string, parts: Readonly<Record<string, P
   const known = Object.keys(parts)
   const usage = (columns: number) =>
     `Usage:\n  attestry ${command} <what> [options]\n\n${listed(parts, columns)}\nattestry ${command} <what> --help tells its options.\n`
-  return async ([name, ...rest], io) => {
+  return async ([first, ...more], io) => {
+    // `attestry store help gc` is `attestry store gc --help`
+    const [name, ...rest] = first === 'help' ? [...more, '--help'] : [first, ...more]
     if (name === '--help' || name === '-h') {
       io.stdout.write(usage(io.stdout.columns ?? 80))
       return 0

@@ -98,6 +98,11 @@ t.test('help is a word, too', async t => {
   t.match(await run('help', 'audit'), { calls: [['--help']] })
   t.match(await run('help', 'audit', 'part'), { calls: [['part', '--help']] })
   t.match(await run('help', 'nothing'), { code: 2, stderr: /^EUSAGE: /m, calls: [] })
+  t.same(
+    await runCli(['store', 'help', 'gc'], { cwd: '/' }),
+    await runCli(['store', 'gc', '--help'], { cwd: '/' }),
+  )
+  t.match(await runCli(['store', 'help'], { cwd: '/' }), { code: 0, stdout: /^ {2}gc /m })
   for (const args of [['audit'], ['serve'], ['vouch'], ['store', 'gc'], ['why']]) {
     const asked = await runCli(['help', ...args], { cwd: '/' })
     t.match(asked, { code: 0, stdout: `attestry ${args.join(' ')}` })
