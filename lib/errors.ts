@@ -57,6 +57,10 @@ export const errorTable = {
     status: 405,
     todo: 'This server does not take that here: see upstreams.<name>.passThrough, or ask the registry itself.',
   },
+  EFILTERED: {
+    status: 409,
+    todo: 'Nothing was changed: ask for the whole document with ?write=true, or change it at the registry itself.',
+  },
   ECREDENTIALS: {
     status: 401,
     todo: 'Clients log in at an upstream only where upstreams.<name>.clientCredentials is forward.',

@@ -86,14 +86,22 @@ export const readJson = async (ctx: Context, bound: Bound): Promise<unknown> => 
   }
 }
 
-/** The body as it comes, ending in ETOOLARGE at the limit, and in an error when the client goes. */
-export const openBody = (ctx: Context, bound: Bound): Readable => {
+/**
+ * The body as it comes, ending in ETOOLARGE at the limit, in what `check` says of a piece before that
+ * is passed on, and in an error when the client goes.
+ */
+export const openBody = (
+  ctx: Context,
+  bound: Bound,
+  check: (chunk: Buffer) => Error | undefined = () => undefined,
+): Readable => {
   checkAnnounced(ctx, bound)
   let size = 0
   const bounded = new Transform({
     transform(chunk: Buffer, _, done) {
       size += chunk.length
-      if (size > bound.limit) done(tooLarge(bound))
+      const wrong = size > bound.limit ? tooLarge(bound) : check(chunk)
+      if (wrong) done(wrong)
       else done(null, chunk)
     },
   })

@@ -5,6 +5,7 @@ import { jsonBody } from '../gate/json-body.ts'
 import type { Owner, Passed, Sender } from '../gate/pass-through.ts'
 import { tarballUrl } from '../gate/representation.ts'
 import { record } from '../gate/claims.ts'
+import { filteredError, openRecognizer } from './filtered-body.ts'
 import { upstreamParameter, type PassRoute } from './pass-route.ts'
 import { hasBody, letGo, openBody } from './request-body.ts'
 import { sendJson } from './send.ts'
@@ -111,6 +112,13 @@ const withTarballs = (body: unknown, name: string, publicUrl: string): unknown =
   return { ...record(body), versions: Object.fromEntries(versions) }
 }
 
+/** Whole documents are sent to these. */
+const checkOf = ({ kind, method }: PassRoute) => {
+  if (method !== 'PUT' || (kind !== 'change' && kind !== 'publish')) return undefined
+  const isOurs = openRecognizer()
+  return (chunk: Buffer) => (isOurs(chunk) ? filteredError() : undefined)
+}
+
 export const sendPassed = async (ctx: Context, gate: Gate, route: PassRoute): Promise<void> => {
   const { publicUrl, limits } = gate
   const client = new AbortController()
@@ -132,7 +140,7 @@ export const sendPassed = async (ctx: Context, gate: Gate, route: PassRoute): Pr
   // asked before the body is touched: what is not let through is not read either
   const body =
     hasBody(ctx) && gate.allowsPassing(request)
-      ? openBody(ctx, { limit: limits.publish, key: 'limits.publish' })
+      ? openBody(ctx, { limit: limits.publish, key: 'limits.publish' }, checkOf(route))
       : undefined
   const passed = await gate.pass({ ...request, ...(body && { body }) })
   if (body) letGo(ctx)

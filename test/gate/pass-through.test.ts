@@ -256,6 +256,51 @@ t.test('the document that is changed and sent back', async t => {
   t.notMatch(upstream.asked().at(-1), 'write', 'where nothing may be written it is a packument')
 })
 
+t.test('a document that lacks what policy hides is not sent back', async t => {
+  const upstream = await recorder(t)
+  upstream.on(/^GET .*\/a/, { body: packument('a', ['1.0.0', '1.1.0'], upstream.url) })
+  upstream.on(/^GET .*\/b/, { body: packument('b', ['1.0.0'], upstream.url) })
+  upstream.on(/^PUT/, { status: 201, body: { ok: true } })
+  const deny = "version: 1\nrules: [{ packages: ['a@1.1.0'], deny: { reason: no } }]\n"
+  const { ask, json, proxy } = await open(t, upstream, forward, { policies: [deny] })
+  const arrived = () => upstream.asked().filter(line => line.startsWith('PUT')).length
+  const shown = await json('GET', '/a')
+  t.same(Object.keys(shown['versions'] as Json), ['1.0.0'])
+  const back = JSON.stringify({ ...shown, users: { ana: true } })
+  for (const path of ['/a/-rev/3-abc', '/a']) {
+    const answer = await ask('PUT', path, { body: back, headers: theirs })
+    t.equal(answer.status, 409, path)
+    t.match(await answer.json(), { code: 'EFILTERED', error: /write=true/ })
+  }
+  // however it is cut
+  for (const size of [1, 7, 60]) {
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const url = new URL('/a/-rev/3-abc', proxy.url)
+      const request = httpRequest(url, { method: 'PUT' })
+      request.on('response', response => resolve(response.resume().statusCode))
+      request.on('error', reject)
+      for (let at = 0; at < back.length; at += size) request.write(back.slice(at, at + size))
+      request.end()
+    })
+    t.equal(status, 409, `in pieces of ${size}`)
+  }
+  t.equal(arrived(), 0, 'no whole request arrived')
+
+  const whole = await json('GET', '/a?write=true', { headers: theirs })
+  t.same(Object.keys(whole['versions'] as Json), ['1.0.0', '1.1.0'])
+  const readme = `${back} see ${proxy.url}-/attestry/why/a@1.1.0`
+  const open1 = await json('GET', '/b')
+  for (const [path, body] of [
+    ['/a/-rev/3-abc', { ...whole, users: { ana: true } }],
+    ['/a', { ...whole, readme }],
+    ['/b/-rev/3-abc', open1],
+  ] as const) {
+    const answer = await ask('PUT', path, { body: JSON.stringify(body), headers: theirs })
+    t.equal(answer.status, 201, path)
+  }
+  t.equal(arrived(), 3)
+})
+
 t.test('login', async t => {
   const upstream = await recorder(t, '/npm/')
   const { json, ask, proxy } = await open(t, upstream, forward)
