@@ -47,7 +47,7 @@ const viewOf = (input: JudgeInput, now: Date): Seen => {
       name: id.name,
       scope: id.name.startsWith('@') ? (id.name.split('/')[0] ?? '') : '',
       version: id.version,
-      prerelease: (parse(id.version)?.prerelease.length ?? 0) > 0,
+      prerelease: (parse(id.version, { loose: true })?.prerelease.length ?? 0) > 0,
       deprecated: claims.deprecated !== undefined,
       ...(hours !== undefined && { ageHours: BigInt(hours) }),
     },

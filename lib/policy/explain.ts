@@ -18,7 +18,7 @@ import { clockFor } from './age.ts'
 import { judgeLayers } from './evaluate.ts'
 import type { FieldComparison, IdentityTrial } from './identity.ts'
 import type { Alternative, LayerJudgement } from './layer.ts'
-import { inRange, patternMatches } from './match.ts'
+import { coversVersion, inRange, patternMatches } from './match.ts'
 import type { Outcome, Policy, Rule } from './policy.ts'
 import type { Check } from './requirement.ts'
 import { suggest, type Suggestion } from './suggest.ts'
@@ -110,13 +110,13 @@ const tryRule = (rule: Rule, { package: id }: JudgeInput): RuleTrial => {
   const { versions } = rule
   if (versions === undefined)
     return { ...said, matched: true, why: `the name matches ${pattern.text}` }
-  return inRange(id.version, versions)
-    ? { ...said, matched: true, why: `matches ${pattern.text} and lies in ${versions}` }
-    : {
-        ...said,
-        matched: false,
-        why: `matches ${pattern.text} but does not lie in ${versions}`,
-      }
+  const matched = coversVersion(rule, id.version)
+  const lies = inRange(id.version, versions)
+    ? `and lies in ${versions}`
+    : matched
+      ? 'and has no version that could lie in a range'
+      : `but does not lie in ${versions}`
+  return { ...said, matched, why: `matches ${pattern.text} ${lies}` }
 }
 
 const triedRules = (policy: Policy, input: JudgeInput): readonly RuleTrial[] => {

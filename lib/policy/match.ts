@@ -78,13 +78,24 @@ export const coversName = (pattern: PackagePattern, name: string): boolean =>
     ? pattern.name === name
     : patternMatches(pattern, { name, version: '' })
 
-/** Prereleases belong to the range they lie in: `>=2.0.0` takes 2.1.0-beta.1. */
+/**
+ * Prereleases belong to the range they lie in: `>=2.0.0` takes 2.1.0-beta.1. Versions are read as
+ * loosely as clients read them, which install 2.1.0beta.
+ */
 export const inRange = (version: string, range: string): boolean =>
-  satisfies(version, range, { includePrerelease: true })
+  satisfies(version, range, { includePrerelease: true, loose: true })
+
+/**
+ * Whether a rule is about this version. One that is none at all lies in no range, and is installed
+ * where a dist-tag names it: it is under every rule that asks or denies something.
+ */
+export const coversVersion = ({ versions, outcome }: Rule, version: string): boolean =>
+  versions === undefined ||
+  inRange(version, versions) ||
+  (outcome.kind !== 'allow' && parse(version, { loose: true }) === null)
 
 export const ruleMatches = (rule: Rule, id: PackageId): boolean =>
-  rule.packages.some(pattern => patternMatches(pattern, id)) &&
-  (rule.versions === undefined || inRange(id.version, rule.versions))
+  rule.packages.some(pattern => patternMatches(pattern, id)) && coversVersion(rule, id.version)
 
 /** The first rule that matches, else the defaults. */
 export const governing = (policy: Policy, id: PackageId): Terms =>

@@ -33,11 +33,14 @@ export const hasProvenance = (release: Release): boolean =>
 const downwards = (a: Placed, b: Placed) =>
   b.version.compareBuild(a.version) || (b.release.version < a.release.version ? -1 : 1)
 
+/** As loosely as clients read it, which install 1.0.1beta. */
+const placeOf = (version: string): SemVer | null => parse(version, { loose: true })
+
 /** Releases whose version is not semver cannot be put in order, and are left out. */
 const placed = (releases: readonly Release[]): readonly Placed[] =>
   releases
     .flatMap((release): Placed[] => {
-      const version = parse(release.version)
+      const version = placeOf(release.version)
       return version ? [{ release, version, publishedAt: instant(release.publishedAt) }] : []
     })
     .sort(downwards)
@@ -100,8 +103,10 @@ const select = (
   if (level === 'off') return []
   const lists = parsed(history)
   const candidates = from(lists)
-  const version = candidates.length === 0 ? null : parse(text)
-  if (version === null) return []
+  if (candidates.length === 0) return []
+  const version = placeOf(text)
+  // what cannot be put in order comes after all: it is installed where a dist-tag names it
+  if (version === null) return candidates.filter(k => k.release.version !== text)
   const { compared, inLine, openedAfterAdoption } = comparison(
     version,
     lists,

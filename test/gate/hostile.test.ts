@@ -142,6 +142,22 @@ t.test('provenance is not lost with the releases that had it', async t => {
   t.match(await take(proxy, 'vanish', '1.0.2'), refused('DOWNGRADED'))
 })
 
+t.test('nor by a version that has no place among the others', async t => {
+  const range = `rules: [{ packages: [placeless], versions: ">=1.0.0", deny: { reason: x } }]`
+  const { proxy, pass } = await open(t, range)
+  const baseline = await open(t)
+  // npm and pnpm install them where a dist-tag names them
+  for (const version of ['1.0.1beta', 'evil', '1.0.0.1']) {
+    await registry.publish({ name: 'loose', version: '1.0.0', provenance: true })
+    await registry.publish({ name: 'loose', version })
+    t.match(await take(baseline.proxy, 'loose', version), refused('DOWNGRADED'), version)
+    await registry.publish({ name: 'placeless', version })
+    t.match(await take(proxy, 'placeless', version), refused('DENIED'), version)
+    baseline.pass()
+    pass()
+  }
+})
+
 t.test('nor does who published them cease to count', async t => {
   const numbers = { acme: '1', thief: '2' }
   const release = async (

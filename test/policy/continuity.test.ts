@@ -49,7 +49,16 @@ t.test('which releases are compared', async t => {
   t.same(compared('release-line', '1.1.5', history), ['1.1.0', '1.0.1', '1.0.0'])
   t.same(compared('package', '1.1.5', history), ['1.1.0', '1.0.1', '1.0.0', '0.9.0'])
   t.same(compared('off', '1.1.5', history), [])
-  t.same(compared('package', 'not semver', history), [])
+  for (const level of ['package', 'release-line'] as const)
+    t.same(
+      compared(level, 'not semver', history),
+      ['2.0.0', '1.2.0-rc.1', '1.1.5', '1.1.0', '1.0.1', '1.0.0', '0.9.0'],
+      'what has no place comes after all',
+    )
+  t.same(compared('package', 'x', history).includes('x'), false)
+  t.same(compared('off', 'not semver', history), [])
+  t.same(compared('release-line', '1.0.1beta', history), ['1.0.0'], 'as clients read it')
+  t.same(compared('release-line', '1.0.1', releases('1.0.0', '1.0.1beta')), ['1.0.0'])
   t.same(
     compared('release-line', '1.2.0-rc.2', history),
     ['1.2.0-rc.1', '1.1.5', '1.1.0', '1.0.1', '1.0.0'],

@@ -126,6 +126,22 @@ t.test('ranges take prereleases', async t => {
   t.ok(inRange('2.0.0-rc.0', '<2.0.0'))
   t.notOk(inRange('2.0.0-rc.0', '^1.0.0'))
   t.notOk(inRange('not a version', '*'))
+  t.ok(inRange('2.1.0beta', '>=2.0.0'), 'as clients read it')
+  t.ok(inRange('=2.1.0', '>=2.0.0'))
+})
+
+t.test('what is no version is under every rule but a waiver', async t => {
+  const p = policy(`rules:
+  - { packages: [lib], versions: ">=3", allow: { reason: x } }
+  - { name: range, packages: [lib], versions: ">=2", deny: { reason: x } }`)
+  const governs = (version: string) => governing(p, { name: 'lib', version }).name
+  t.same(['2.0.0', 'evil', '2.0.0.1', '', '1.0.0'].map(governs), [
+    'range',
+    'range',
+    'range',
+    'range',
+    'defaults',
+  ])
 })
 
 t.test('the first rule that matches governs', async t => {
