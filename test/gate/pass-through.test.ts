@@ -284,16 +284,24 @@ t.test('a document that lacks what policy hides is not sent back', async t => {
     })
     t.equal(status, 409, `in pieces of ${size}`)
   }
+  const observing = await open(t, upstream, forward, {
+    policies: [`${deny}mode: observe\n`],
+    settings: 'observe: { deprecate: true }',
+  })
+  const warned = await observing.json('GET', '/a')
+  t.same(Object.keys(warned['versions'] as Json), ['1.0.0', '1.1.0'])
+  const told = { body: JSON.stringify(warned), headers: theirs }
+  t.equal((await observing.ask('PUT', '/a/-rev/3-abc', told)).status, 409, 'our own warnings')
   t.equal(arrived(), 0, 'no whole request arrived')
 
   const whole = await json('GET', '/a?write=true', { headers: theirs })
   t.same(Object.keys(whole['versions'] as Json), ['1.0.0', '1.1.0'])
-  const readme = `${back} see ${proxy.url}-/attestry/why/a@1.1.0`
+  const readme = `${back} ${JSON.stringify(warned)} see ${proxy.url}-/attestry/why/a@1.1.0`
   const open1 = await json('GET', '/b')
   for (const [path, body] of [
     ['/a/-rev/3-abc', { ...whole, users: { ana: true } }],
     ['/a', { ...whole, readme }],
-    ['/b/-rev/3-abc', open1],
+    ['/b/-rev/3-abc', { ...open1, versions: { '1.0.0': { deprecated: 'old' } } }],
   ] as const) {
     const answer = await ask('PUT', path, { body: JSON.stringify(body), headers: theirs })
     t.equal(answer.status, 201, path)
