@@ -2,7 +2,7 @@
  * Finished packuments in the store: after a restart, or in another process on the same store, one is
  * not made again. What is kept serves only as long as it says what would be made now.
  */
-import type { BlobUse, Store } from '../store/store.ts'
+import type { BlobUse, RecordUse, Store } from '../store/store.ts'
 import type { Integrity } from '../types.ts'
 import type { Background } from './background.ts'
 import type { Behind } from './behind.ts'
@@ -26,6 +26,9 @@ type Kept = MadeFrom &
 
 /** Who makes or reads one has it in memory as a finished answer. */
 const elsewhere: BlobUse = { remember: false }
+
+/** After a loss of power it is made anew. */
+const again: RecordUse = { lasting: false }
 
 /** Compressed bytes up to which they stand in the record itself: a file costs more than they do. */
 const SMALL = 16 * 1024
@@ -70,7 +73,7 @@ export const openKeptRepresentations = (options: {
       await staged.finish()
       const { integrity: blob } = await staged.commit()
       const value: Kept = { ...from, ...rest, blob, maker }
-      await store.records.put('representation', key, value)
+      await store.records.put('representation', key, value, again)
     } catch (error) {
       await staged.abort()
       throw error
@@ -84,7 +87,7 @@ export const openKeptRepresentations = (options: {
     // another process was here before
     if (same && made === maker) return
     const value: Kept = { ...from, ...rest, gzip: gzip.toString('base64'), maker }
-    await store.records.put('representation', key, value)
+    await store.records.put('representation', key, value, again)
   }
 
   const bytesOf = async ({ blob, gzip }: Readonly<Record<string, unknown>>) => {

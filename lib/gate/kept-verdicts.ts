@@ -110,7 +110,9 @@ export const openKeptVerdicts = (options: {
       const added = behind.add(`keep ${at}`, async () => {
         const before = await records.get<KeptStanding>('standing', at)
         // another process was here before
-        if (record(before)['grounds'] !== rests) await records.put('standing', at, value)
+        if (record(before)['grounds'] === rests) return
+        // after a loss of power it is judged anew
+        await records.put('standing', at, value, { lasting: false })
       })
       if (added) kept.add(standing)
       return added

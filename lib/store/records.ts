@@ -79,10 +79,11 @@ export const openRecords = (
       return await look<T>(collection, key)
     },
 
-    put: async (collection, key, value) => {
+    put: async (collection, key, value, { lasting = true } = {}) => {
       checkCall(collection, key)
       const text = textOf(collection, key, value)
-      await writer.write(text.length, () => upsert.run(collection, key, text))
+      const write = () => upsert.run(collection, key, text)
+      await (lasting ? writer.write(text.length, write) : writer.writeAlong(text.length, write))
     },
 
     putIfAbsent: async <T>(collection: string, key: string, value: T) => {

@@ -66,10 +66,21 @@ export interface Blobs {
   size(): Promise<number>
 }
 
-/** Small JSON values by collection and key. Every call is atomic; a put is durable when it resolves. */
+export type RecordUse = {
+  /**
+   * `false` for what can be made again: others can read it when the put resolves, and a loss of power
+   * may take it. It is written along with what is written next.
+   */
+  readonly lasting?: boolean
+}
+
+/**
+ * Small JSON values by collection and key. Every call is atomic; a put is durable when it resolves,
+ * unless it says that it need not be.
+ */
 export interface Records {
   get<T>(collection: string, key: string): Promise<T | undefined>
-  put(collection: string, key: string, value: unknown): Promise<void>
+  put(collection: string, key: string, value: unknown, use?: RecordUse): Promise<void>
   /** Stores `value` unless the key is taken; returns what is stored afterwards. */
   putIfAbsent<T>(collection: string, key: string, value: T): Promise<T>
   /**

@@ -23,6 +23,23 @@ export const recordContract = (t: Test, open: OpenStore) => {
     }
   })
 
+  t.test('what need not last is there when it resolves, and comes in its turn', async t => {
+    const space = randomBytes(6).toString('hex')
+    const first = await use(t, open, { space })
+    const second = await use(t, open, { space })
+    const along = { lasting: false }
+    await first.records.put('c', 'along', 'here', along)
+    t.equal(await second.records.get('c', 'along'), 'here')
+    await first.records.put('c', 'k', 1, along)
+    await first.records.put('c', 'k', 2)
+    await first.records.put('c', 'k', 3, along)
+    t.equal(await second.records.get('c', 'k'), 3)
+    const large = 'x'.repeat(9 * MiB)
+    t.equal(await codeOf(() => first.records.put('c', 'k', large, along)), 'ESTORE')
+    await first.close()
+    t.equal(await codeOf(() => first.records.put('c', 'k', 4, along)), 'ESTORE')
+  })
+
   t.test('putIfAbsent: one winner, known to all', async t => {
     const space = randomBytes(6).toString('hex')
     const first = await use(t, open, { space })
