@@ -130,6 +130,53 @@ t.test('a manifest is compared again when it says something else', async t => {
   })
 })
 
+t.test('what was absent is examined when it is claimed', async t => {
+  const published = await registry.publish({ name: 'claims', version: '1.0.0' })
+  const { proxy, pass } = await open(t)
+  t.match(await take(proxy, 'claims'), allowed)
+  const forged = await registry.publish({ name: 'claims', version: '0.9.0', provenance: true })
+  registry.amend('claims', '1.0.0', { ...published, attestations: forged.attestations })
+  pass()
+  await shown(proxy, 'claims')
+  t.match(await take(proxy, 'claims'), { decision: 'refuse', given: false })
+  t.match(await shown(proxy, 'claims'), { hidden: ['1.0.0'] })
+})
+
+t.test('what verified for some bytes says nothing of others', async t => {
+  await registry.publish({ name: 'others', version: '1.0.0', provenance: true })
+  const { proxy, pass } = await open(t)
+  t.match(await take(proxy, 'others'), allowed)
+  const integrity = `sha512-${'C'.repeat(86)}==`
+  registry.amend('others', '1.0.0', { integrity, signatures: [], attestations: [] })
+  pass()
+  await shown(proxy, 'others')
+  const { input } = await proxy.gate.assess({ name: 'others', version: '1.0.0' })
+  const { registrySignature, publishAttestation, provenance, bytes, manifest } = input.evidence
+  t.same(
+    [registrySignature, publishAttestation, provenance].map(({ state }) => state),
+    ['absent', 'absent', 'absent'],
+  )
+  t.same([bytes, manifest], [undefined, undefined])
+})
+
+t.test('of two that admit other bytes at once the first is right', async t => {
+  await registry.publish({ name: 'raced', version: '1.0.0' })
+  const { proxy } = await open(t)
+  const { records, blobs } = proxy.store
+  const working = { ...records }
+  const other = { integrity: `sha512-${'B'.repeat(86)}==`, size: 1, at: '', upstream: 'npm' }
+  Object.assign(records, {
+    putIfAbsent: async (...[kind, key, value]: Parameters<typeof working.putIfAbsent>) => {
+      if (kind === 'pin') await working.put(kind, key, other)
+      return working.putIfAbsent(kind, key, value)
+    },
+  })
+  t.match(await take(proxy, 'raced'), refused('INTEGRITY_MISMATCH'))
+  const { integrity } = (await proxy.gate.assess({ name: 'raced', version: '1.0.0' })).input
+    .evidence
+  t.equal(await blobs.stat(integrity), undefined, 'nobody can read them')
+})
+
 t.test('provenance is not lost with the releases that had it', async t => {
   await registry.publish({ name: 'vanish', version: '1.0.0', provenance: true })
   await registry.publish({ name: 'vanish', version: '1.0.1', provenance: true })

@@ -142,6 +142,22 @@ t.test('what changes while it is judged counts', async t => {
   t.notOk(remembered())
 })
 
+t.test(
+  'whoever asks after a change of policy or trust waits for no verdict begun before it',
+  async t => {
+    const { admit, epochs, state } = open()
+    let later: ReturnType<typeof admit> | undefined
+    state.judging = () => {
+      state.judging = () => {}
+      epochs.bumpAll()
+      later = admit()
+    }
+    await admit()
+    await later
+    t.equal(state.judged, 2)
+  },
+)
+
 t.test('not when the package is another by then', async t => {
   for (const current of [{ ...index, raw: 'sha512-second' as const }, undefined]) {
     const { admit, remembered, state } = open()
