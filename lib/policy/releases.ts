@@ -31,7 +31,7 @@ export const hasProvenance = (release: Release): boolean =>
  * has one order: the answer does not depend on the order in which an upstream lists its versions.
  */
 const downwards = (a: Placed, b: Placed) =>
-  b.version.compareBuild(a.version) || (b.release.version < a.release.version ? -1 : 1)
+  b.version.compare(a.version) || (b.release.version < a.release.version ? -1 : 1)
 
 /** As loosely as clients read it, which install 1.0.1beta. */
 const placeOf = (version: string): SemVer | null => parse(version, { loose: true })

@@ -67,6 +67,16 @@ t.test('which releases are compared', async t => {
   t.same(compared('release-line', '2.0.1', history), ['2.0.0'])
 })
 
+t.test('what is equal to semver has one order, whatever that of the list', async t => {
+  const equal = ['1.0.0', 'v1.0.0', '1.0.0-a', '1.0.0-a+1', '1.0.0-a+2'].map(version => ({
+    version,
+    claimsProvenance: false,
+  }))
+  const order = ['v1.0.0', '1.0.0', '1.0.0-a+2', '1.0.0-a+1', '1.0.0-a']
+  for (const listed of [equal, equal.toReversed()])
+    t.same(compared('package', '1.1.0-a', listed), order)
+})
+
 t.test('earlier is lower, or known to be published before', async t => {
   const history = releases('1.0.0@40', '1.2.0@30', '1.3.0@5', '1.1.1@1', '1.4.0')
   t.same(compared('release-line', '1.1.2', history, 10), ['1.1.1', '1.0.0', '1.2.0'])
